@@ -1,1 +1,31 @@
-"""decoding"""
+"""From network outputs to text without torch: CTC, greedy search, vocabularies, waveform front end."""
+
+from __future__ import annotations
+
+from speechquant.decoding.bpe import BPEVocabulary
+from speechquant.decoding.ctc import CTCPath, ctc_greedy, ctc_transcript, timed_words
+from speechquant.decoding.frontend import prepare_wave
+from speechquant.decoding.greedy import GreedyResult, greedy_search, token_limit
+from speechquant.decoding.runtime import RuntimeSpec, Task
+from speechquant.decoding.types import Recognizer, Transcript, Vocabulary, Word
+from speechquant.decoding.vocabulary import CTCVocabulary, load_vocabulary
+
+__all__ = [
+    "BPEVocabulary",
+    "CTCPath",
+    "CTCVocabulary",
+    "GreedyResult",
+    "Recognizer",
+    "RuntimeSpec",
+    "Task",
+    "Transcript",
+    "Vocabulary",
+    "Word",
+    "ctc_greedy",
+    "ctc_transcript",
+    "greedy_search",
+    "load_vocabulary",
+    "prepare_wave",
+    "timed_words",
+    "token_limit",
+]

@@ -1,4 +1,4 @@
-"""What an engine must know about a model besides its graphs: the contract between an export and its recogniser."""
+"""What an engine must know about a model besides its graphs: how to feed it and read its output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Task = Literal["ctc", "seq2seq"]
 class RuntimeSpec:
     """How to feed a model and read its output, independent of family and engine.
 
-    `normalize` is per-utterance zero mean and unit variance. `length_exact` forbids padding. `minimum_samples` is
-    the receptive field of the encoder: shorter waves are padded with zeros to it. `frame_seconds` is the hop of the
-    encoder. CTC models use `blank`; sequence-to-sequence models start with `start`, stop at `end`, and emit at most
-    `int(tokens_per_second * seconds) + extra_tokens` tokens. `writes_punctuation` says that references should be compared through an English normaliser.
+    `normalize` is per-utterance zero mean and unit variance. `length_exact` forbids padding.
+    `minimum_samples` is the receptive field of the encoder: shorter waves are padded with zeros to it.
+    `frame_seconds` is the hop of the encoder. CTC models use `blank`; sequence-to-sequence models start with `start`, stop at `end`, and
+    emit at most `int(tokens_per_second * seconds) + extra_tokens` tokens. `writes_punctuation` says that
+    references should be compared through an English normaliser.
     """
 
     task: Task
