@@ -1,8 +1,8 @@
 """Select the assets of this package again from the folder they came from: `python build_assets.py SOURCE`.
 
 SOURCE holds `models/NAME/` and `data/{train,dev,test}.jsonl` with the audio beside the manifests. The same
-source gives the same files byte for byte: choices that need chance are ordered by a hash of a fixed seed and the
-utterance, which does not depend on the version of Python. SHA256SUMS is written last and lists every file.
+source gives the same files byte for byte: choices that need chance are ordered by a hash of a fixed seed and
+the utterance, which does not depend on the Python version. SHA256SUMS is written last and lists every file.
 """
 
 from __future__ import annotations
