@@ -1,1 +1,55 @@
-"""metrics"""
+"""Word error rate, significance, confidence intervals and parity between two backends. No torch."""
+
+from __future__ import annotations
+
+from speechquant.metrics.alignment import WordAlignment, align_words
+from speechquant.metrics.bootstrap import (
+    Interval,
+    PairedInterval,
+    bootstrap_interval,
+    paired_bootstrap,
+)
+from speechquant.metrics.parity import argmax_agreement, sqnr_db, token_agreement
+from speechquant.metrics.resolution import warn_if_too_small, wer_resolution, words_needed
+from speechquant.metrics.significance import PairedTest, Verdict, mapsswe, segment_errors
+from speechquant.metrics.text import (
+    Normalizer,
+    get_normalizer,
+    normalizer_names,
+    register_normalizer,
+)
+from speechquant.metrics.wer import (
+    AlignedWord,
+    Score,
+    UtteranceScore,
+    WordErrors,
+    score,
+)
+
+__all__ = [
+    "AlignedWord",
+    "Interval",
+    "Normalizer",
+    "PairedInterval",
+    "PairedTest",
+    "Score",
+    "UtteranceScore",
+    "Verdict",
+    "WordAlignment",
+    "WordErrors",
+    "align_words",
+    "argmax_agreement",
+    "bootstrap_interval",
+    "get_normalizer",
+    "mapsswe",
+    "normalizer_names",
+    "paired_bootstrap",
+    "register_normalizer",
+    "score",
+    "segment_errors",
+    "sqnr_db",
+    "token_agreement",
+    "warn_if_too_small",
+    "wer_resolution",
+    "words_needed",
+]
