@@ -1,1 +1,30 @@
-"""search"""
+"""Search for the best scale table on a development set."""
+
+from speechquant.search.cache import CountingEvaluator, DevScore
+from speechquant.search.plain import plain
+from speechquant.search.result import CutoffScore, LayerSensitivity, SearchResult
+from speechquant.search.stablequant import (
+    CUTOFFS,
+    GAMMA,
+    Tables,
+    quantize_with,
+    search_cutoffs,
+    select_layers,
+    stablequant,
+)
+
+__all__ = [
+    "CUTOFFS",
+    "GAMMA",
+    "CountingEvaluator",
+    "CutoffScore",
+    "DevScore",
+    "LayerSensitivity",
+    "SearchResult",
+    "Tables",
+    "plain",
+    "quantize_with",
+    "search_cutoffs",
+    "select_layers",
+    "stablequant",
+]

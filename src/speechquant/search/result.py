@@ -1,0 +1,52 @@
+"""What a search found, in plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from speechquant.numerics import ScaleTable
+
+__all__ = ["CutoffScore", "LayerSensitivity", "SearchResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSensitivity:
+    """Stage 1 for one layer: the WER (percent) with only this layer quantized, and its distance to float."""
+
+    layer: str
+    wer: float
+    delta: float
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CutoffScore:
+    """Stage 2 for one cut-off `p` in percent. `layer` is None while all selected layers share one."""
+
+    p: float
+    wer: float
+    errors: int
+    layer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchResult:
+    """The best scale table and how it was found.
+
+    `p_opt` maps each selected layer to its cut-off in percent (all equal unless searched per layer).
+    `dev_passes` counts passes over the development set, `dev_requests` the evaluations asked for; the difference
+    was answered without running the model.
+    """
+
+    table: ScaleTable
+    dev_wer: float
+    selected_layers: tuple[str, ...] = ()
+    p_opt: Mapping[str, float] | None = None
+    sensitivity: tuple[LayerSensitivity, ...] = ()
+    cutoffs: tuple[CutoffScore, ...] = ()
+    dev_passes: int = 0
+    dev_requests: int = 0

@@ -1,0 +1,194 @@
+"""StableQuant: which layers to clip, and where (arXiv 2504.14915, Algorithm 1).
+
+Where listing, prose and README of the paper disagree, the default follows the listing:
+
+* Layers are selected under the max calibrator (line 4 has p = 0, m = 0); the prose says percentile, which
+  `selection_calibrator="percentile"` gives.
+* While one layer is tested its activations alone are quantized; `selection_weights=True` quantizes its weights too.
+* Layers are selected at 8 bit whatever the final width: the paper's Table II has one selected set for all widths.
+* One cut-off is shared by the selected layers (line 24); `per_layer=True` goes on by coordinate descent.
+* The model scored in stage 2 has quantized weights as well, since that is the model that ships.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from speechquant.numerics import ScaleTable
+from speechquant.search.cache import CountingEvaluator
+from speechquant.search.result import CutoffScore, LayerSensitivity, SearchResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from speechquant.search.cache import DevScore
+
+__all__ = ["CUTOFFS", "GAMMA", "Tables", "quantize_with", "search_cutoffs", "select_layers", "stablequant"]
+
+GAMMA = 0.25
+"""Points of absolute WER a layer may cost before it is clipped (section III-B)."""
+
+CUTOFFS = tuple(round(0.01 * k, 2) for k in range(51))
+"""P = 0.00, 0.01 ... 0.50 percent (section III-B): 51 candidates, 0.2 keeps 99.8 % of all magnitudes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """How a search asks for scale tables without knowing the model.
+
+    `activations(layers, calibrator, bits, **options)` and `weights(layers, bits)` return the sites of `layers`.
+    """
+
+    activations: Callable[..., ScaleTable]
+    weights: Callable[[Iterable[str], int], ScaleTable]
+
+
+def select_layers(
+    layers: Sequence[str],
+    tables: Tables,
+    evaluate: Callable[[ScaleTable], DevScore],
+    *,
+    gamma: float = GAMMA,
+    bits: int = 8,
+    calibrator: str = "max",
+    with_weights: bool = False,
+    on_step: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> tuple[LayerSensitivity, ...]:
+    """Stage 1: quantize one layer at a time; those that cost more than `gamma` points are selected."""
+    reference = evaluate(ScaleTable({})).wer
+    found = []
+    for layer in layers:
+        on_step(f"layer {layer}")
+        table = tables.activations([layer], calibrator, bits, **options)
+        if with_weights:
+            table = table.merged(tables.weights([layer], bits))
+        wer = evaluate(table).wer
+        found.append(LayerSensitivity(layer, wer, wer - reference, wer - reference > gamma))
+    return tuple(found)
+
+
+def search_cutoffs(
+    layers: Sequence[str],
+    p_by_layer: Mapping[str, float],
+    vary: Iterable[str],
+    tables: Tables,
+    evaluate: Callable[[ScaleTable], DevScore],
+    *,
+    bits: tuple[int, int],
+    cutoffs: Sequence[float] = CUTOFFS,
+    label: str | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> tuple[ScaleTable, Mapping[str, float], tuple[CutoffScore, ...]]:
+    """Stage 2: try every cut-off on the layers in `vary`, everything else fixed; ties go to the smallest.
+
+    Args:
+        layers: all layers of the model that are to be quantized.
+        p_by_layer: the present cut-off of each selected layer, percent.
+        vary: the selected layers that share the cut-off under trial.
+        tables: makes scale tables.
+        evaluate: scores a table on the development set.
+        bits: of weights and of activations.
+        cutoffs: candidates in percent.
+        label: what to name the trial in the scores.
+        on_step: told what is tried next.
+        options: for the calibrator (`start_bin`, `fold`).
+
+    Returns:
+        The best table, the cut-offs that made it, and the score of every candidate.
+    """
+    varied = set(vary)
+    best: tuple[int, ScaleTable, Mapping[str, float]] | None = None
+    scores = []
+    for p in cutoffs:
+        on_step(f"cut-off {p:g} %" + (f" on {label}" if label else ""))
+        trial = {layer: p if layer in varied else old for layer, old in p_by_layer.items()}
+        table = quantize_with(layers, trial, tables, bits=bits, **options)
+        score = evaluate(table)
+        scores.append(CutoffScore(p, score.wer, score.errors, label))
+        if best is None or score.errors < best[0]:
+            best = (score.errors, table, trial)
+    assert best is not None
+    return best[1], best[2], tuple(scores)
+
+
+def quantize_with(
+    layers: Sequence[str], p_by_layer: Mapping[str, float], tables: Tables, *, bits: tuple[int, int], **options: Any
+) -> ScaleTable:
+    """Lines 14-20: clip and MSE for the selected layers, MSE alone for the others; weights as they are."""
+    table = tables.weights(layers, bits[0])
+    for layer in layers:
+        cutoff = p_by_layer.get(layer, 0.0)
+        table = table.merged(tables.activations([layer], "stablequant", bits[1], cutoff=cutoff, **options))
+    return table
+
+
+def stablequant(
+    layers: Sequence[str],
+    tables: Tables,
+    evaluate: Callable[[ScaleTable], DevScore],
+    *,
+    bits: tuple[int, int] = (8, 8),
+    gamma: float = GAMMA,
+    cutoffs: Sequence[float] = CUTOFFS,
+    select_bits: int = 8,
+    selection_calibrator: str = "max",
+    selection_weights: bool = False,
+    per_layer: bool = False,
+    on_step: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> SearchResult:
+    """Algorithm 1: both stages; see the head of this module for the decisions behind the defaults."""
+    counted = CountingEvaluator(evaluate)
+    sensitivity = select_layers(
+        layers,
+        tables,
+        counted,
+        gamma=gamma,
+        bits=select_bits,
+        calibrator=selection_calibrator,
+        with_weights=selection_weights,
+        on_step=on_step,
+    )
+    selected = tuple(entry.layer for entry in sensitivity if entry.selected)
+    common: dict[str, Any] = {"bits": bits, "on_step": on_step, **options}
+    start = dict.fromkeys(selected, 0.0)
+    # With nothing to clip every cut-off is the same model.
+    candidates = cutoffs if selected else (0.0,)
+    table, p_opt, scores = search_cutoffs(
+        layers, start, selected, tables, counted, cutoffs=candidates, **common
+    )
+    if per_layer and len(selected) > 1:
+        table, p_opt, scores = _descend(layers, p_opt, scores, tables, counted, cutoffs=cutoffs, **common)
+    return SearchResult(
+        table,
+        counted(table).wer,
+        selected,
+        p_opt,
+        sensitivity,
+        scores,
+        dev_passes=counted.passes,
+        dev_requests=counted.requests,
+    )
+
+
+def _descend(
+    layers: Sequence[str],
+    p_opt: Mapping[str, float],
+    scores: tuple[CutoffScore, ...],
+    tables: Tables,
+    evaluate: CountingEvaluator,
+    **common: Any,
+) -> tuple[ScaleTable, Mapping[str, float], tuple[CutoffScore, ...]]:
+    """Coordinate descent from the shared cut-off, one selected layer at a time, until a round changes nothing."""
+    while True:
+        before = dict(p_opt)
+        for layer in before:
+            table, p_opt, more = search_cutoffs(
+                layers, p_opt, [layer], tables, evaluate, label=layer, **common
+            )
+            scores += more
+        if dict(p_opt) == before:
+            return table, p_opt, scores
