@@ -1,1 +1,52 @@
-"""numerics"""
+"""How tensors become integers: specs, histograms, calibrators, reference arithmetic, packing. NumPy only."""
+
+from speechquant.numerics.calibrators import (
+    MIN_SCALE,
+    Calibrator,
+    calibrate,
+    calibrate_many,
+    calibrator,
+    calibrator_names,
+    mse_curve,
+    register,
+    threshold,
+)
+from speechquant.numerics.histogram import DEFAULT_BINS, MIN_EXPONENT, Histogram, range_exponent
+from speechquant.numerics.histogram_file import load_histograms, save_histograms
+from speechquant.numerics.integer import WeightMethod, dequantize, quantize, weight_scales
+from speechquant.numerics.packing import pack, packed_size, unpack
+from speechquant.numerics.scale_table import Entry, ScaleTable
+from speechquant.numerics.spec import MAX_BITS, MIN_BITS, Granularity, QuantSpec, Role, Site
+
+__all__ = [
+    "DEFAULT_BINS",
+    "MAX_BITS",
+    "MIN_BITS",
+    "MIN_EXPONENT",
+    "MIN_SCALE",
+    "Calibrator",
+    "Entry",
+    "Granularity",
+    "Histogram",
+    "QuantSpec",
+    "Role",
+    "ScaleTable",
+    "Site",
+    "WeightMethod",
+    "calibrate",
+    "calibrate_many",
+    "calibrator",
+    "calibrator_names",
+    "dequantize",
+    "load_histograms",
+    "mse_curve",
+    "pack",
+    "packed_size",
+    "quantize",
+    "range_exponent",
+    "register",
+    "save_histograms",
+    "threshold",
+    "unpack",
+    "weight_scales",
+]

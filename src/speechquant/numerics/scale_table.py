@@ -20,7 +20,7 @@ __all__ = ["Entry", "ScaleTable"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """The quantization of one site: `scale` is float32 of shape () per tensor or (channels,) per output channel."""
+    """The quantization of one site; `scale` is float32, () per tensor or (channels,) per output channel."""
 
     site: Site
     spec: QuantSpec
