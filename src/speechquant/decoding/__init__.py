@@ -9,14 +9,18 @@ from speechquant.decoding.greedy import GreedyResult, greedy_search, token_limit
 from speechquant.decoding.runtime import RuntimeSpec, Task
 from speechquant.decoding.types import Recognizer, Transcript, Vocabulary, Word
 from speechquant.decoding.vocabulary import CTCVocabulary, load_vocabulary
+from speechquant.decoding.windows import CTCFrames, LongTranscript, Segment, group_words, transcribe_long
 
 __all__ = [
     "BPEVocabulary",
+    "CTCFrames",
     "CTCPath",
     "CTCVocabulary",
     "GreedyResult",
+    "LongTranscript",
     "Recognizer",
     "RuntimeSpec",
+    "Segment",
     "Task",
     "Transcript",
     "Vocabulary",
@@ -24,8 +28,10 @@ __all__ = [
     "ctc_greedy",
     "ctc_transcript",
     "greedy_search",
+    "group_words",
     "load_vocabulary",
     "prepare_wave",
     "timed_words",
     "token_limit",
+    "transcribe_long",
 ]
