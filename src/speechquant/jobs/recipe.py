@@ -1,0 +1,147 @@
+"""What the user asks for: one typed model behind the command line, the Python verb and the YAML file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from speechquant.errors import RecipeError
+
+__all__ = ["Method", "Recipe", "load_recipe"]
+
+Method = Literal["stablequant", "max", "percentile", "mse", "entropy"]
+
+_BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
+
+
+class Recipe(BaseModel):
+    """The settings of `speechquant quantize`; field descriptions are the help texts of the command."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str, Field(description="Model folder, hub id, `demo` or `demo:hubert-mini`.")]
+    output: Annotated[Path, Field(description="Folder of the artifact.")]
+    calibration: Annotated[str | None, Field(description="Speech whose activations set the ranges.")] = None
+    dev: Annotated[str | None, Field(description="Transcribed speech on which choices are made.")] = None
+    test: Annotated[str | None, Field(description="Transcribed speech on which the result is reported.")] = None
+    audio_only: Annotated[
+        str | None,
+        Field(description="Speech without transcripts, for all three roles; the float model's texts are the references."),
+    ] = None
+    method: Annotated[Method, Field(description="How scales are found.")] = "stablequant"
+    bits: Annotated[str, Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16.")] = "w8a8"
+    gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = 0.25
+    cutoffs: Annotated[
+        str, Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes.")
+    ] = "0:0.5:0.01"
+    per_layer: Annotated[bool, Field(description="Search a cut-off for each clipped layer, not one for all.")] = False
+    select_bits: Annotated[int, Field(ge=2, le=16, description="Bits while layers are selected.")] = 8
+    select_with: Annotated[
+        Literal["max", "percentile"], Field(description="Calibrator while layers are selected.")
+    ] = "max"
+    select_weights: Annotated[bool, Field(description="Quantize weights too while a layer is tested.")] = False
+    percentile: Annotated[
+        float, Field(gt=0, le=100, description="Percent of magnitudes that the percentile calibrator keeps.")
+    ] = 99.9
+    start_bin: Annotated[int, Field(ge=1, description="First histogram bin that the MSE search tries.")] = 1
+    fold: Annotated[bool, Field(description="Count clipped values at the last bin instead of dropping them.")] = False
+    weights: Annotated[
+        Literal["max", "mse", "percentile"], Field(description="How weight ranges are found.")
+    ] = "max"
+    weight_granularity: Annotated[
+        Literal["channel", "tensor"], Field(description="One weight scale per output channel, or one in all.")
+    ] = "channel"
+    include: Annotated[
+        tuple[str, ...], Field(description="Quantize only layers that match a pattern, such as 'encoder.*'.")
+    ] = ()
+    exclude: Annotated[tuple[str, ...], Field(description="Keep layers that match a pattern in float.")] = ()
+    normalizer: Annotated[
+        str | None, Field(description="Text normaliser for WER; by default what suits the model's output.")
+    ] = None
+    calibration_minutes: Annotated[
+        float | None, Field(gt=0, description="Use a random part of the calibration speech.")
+    ] = None
+    dev_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the dev speech.")] = None
+    test_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the test speech.")] = None
+    seed: Annotated[int, Field(description="Seed of random parts and of the bootstrap.")] = 0
+    threads: Annotated[int | None, Field(ge=1, description="CPU threads; all cores by default.")] = None
+    naive: Annotated[bool, Field(description="Also export and test naive max calibration, for comparison.")] = False
+    allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
+    strict: Annotated[bool, Field(description="Stop at the first unusable utterance instead of skipping it.")] = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        roles = {"--calibration": self.calibration, "--dev": self.dev, "--test": self.test}
+        given = [flag for flag, value in roles.items() if value is not None]
+        if self.audio_only is not None and given:
+            raise ValueError(f"--audio-only and {given[0]} exclude each other")
+        if self.audio_only is None and len(given) < len(roles):
+            missing = [flag for flag in roles if flag not in given]
+            raise ValueError(f"give {', '.join(missing)} too, or --audio-only for speech without transcripts")
+        _ = self.bit_widths, self.cutoff_grid
+        return self
+
+    @property
+    def bit_widths(self) -> tuple[int, int]:
+        """Bits of weights and of activations."""
+        match = _BITS.fullmatch(self.bits.lower())
+        if not match or not all(2 <= int(part) <= 16 for part in match.groups()):  # noqa: PLR2004
+            raise ValueError(f"bits {self.bits!r}: write w8a8, w4a8, ...; each from 2 to 16")
+        return int(match[1]), int(match[2])
+
+    @property
+    def cutoff_grid(self) -> tuple[float, ...]:
+        """The candidates of `cutoffs`, in percent, both ends included."""
+        try:
+            start, stop, step = (float(part) for part in self.cutoffs.split(":"))
+            count = round((stop - start) / step)
+            grid = tuple(round(start + k * step, 6) for k in range(count + 1))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            grid = ()
+        if not grid or not 0 <= grid[0] <= grid[-1] < 100:  # noqa: PLR2004
+            raise ValueError(f"cutoffs {self.cutoffs!r}: write start:stop:step in percent, such as 0:0.5:0.01")
+        return grid
+
+    def to_yaml(self, command: str) -> str:
+        """The settings as YAML that opens with the command that repeats the run."""
+        values = self.model_dump(mode="json")
+        return f"# {command}\n" + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(path: Path | None = None, **settings: Any) -> Recipe:
+    """A recipe from a YAML file, from keyword settings, or both; settings that are None do not count.
+
+    Raises:
+        RecipeError: the file cannot be read, or a setting is unknown or out of range.
+    """
+    values = {**(_read(path) if path else {}), **{k: v for k, v in settings.items() if v is not None}}
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, path)) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: the recipe cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a YAML mapping of settings, such as `bits: w8a8`")
+    return values
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "no such setting"
+    elif first["type"] == "missing":
+        message = "is missing"
+    where = f"{path}: " if path else ""
+    return f"{where}{name}: {message}" if name else f"{where}{message}"
