@@ -28,8 +28,9 @@ class Transcript:
     """The outcome of recognising one waveform.
 
     `tokens` are the emitted vocabulary ids (CTC: after collapsing repeats and blanks). `frames` are the
-    arg-max ids per encoder frame for CTC models and empty for others. `capped` says that decoding hit its length
-    or repetition limit, which a sound model never does. `words` carry times where the model knows them (CTC).
+    arg-max ids per encoder frame for CTC models and empty for others. `capped` says that decoding hit its
+    length or repetition limit, which a sound model never does. `words` carry times where the model knows them
+    (CTC).
     """
 
     text: str

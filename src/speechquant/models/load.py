@@ -1,0 +1,183 @@
+"""Load a float model from a folder or from the Hugging Face hub, or say in one line why not."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+
+from speechquant.decoding import load_vocabulary
+from speechquant.errors import ModelError
+from speechquant.models.base import families
+from speechquant.models.preprocessor import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from speechquant.decoding import BPEVocabulary, CTCVocabulary
+    from speechquant.models.base import Family, SpeechModel
+
+__all__ = ["load_model"]
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_FILES = ["*.json", "*.safetensors", "LICENSE*", "NOTICE*"]
+# Learned for pre-training only; recognition never reads it and many published checkpoints lack it.
+_UNUSED = ("masked_spec_embed",)
+
+
+def load_model(source: str | Path) -> SpeechModel:
+    """Load a recogniser in float32.
+
+    Only safetensors are read; pickled checkpoints are refused because loading one can run any code, and code
+    that comes with a model is never run.
+
+    Args:
+        source: a folder in the transformers layout, or a hub id such as `facebook/hubert-large-ls960-ft`.
+
+    Raises:
+        ModelError: no such folder or id, no `config.json`, an unsupported architecture, no output layer, weights
+            that are missing, damaged, not finite or pickled, no vocabulary, or one of another size.
+    """
+    folder = _folder(source)
+    config = _config(folder)
+    family = _family(folder, config)
+    _check_weights(folder, config, family)
+    vocabulary = load_vocabulary(folder)
+    _check_vocabulary(folder, config, vocabulary)
+    module = _build(folder, family)
+    return family.adapter(module, folder=folder, vocabulary=vocabulary)
+
+
+def _folder(source: str | Path) -> Path:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    name = str(source)
+    if isinstance(source, Path) or path.exists() or not _HUB_ID.fullmatch(name) or name.startswith("."):
+        raise ModelError(f"{source} is not a folder; give a model folder or a Hugging Face hub id")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise ModelError(
+            f"{name} is neither a folder nor can it be fetched from the hub ({type(error).__name__}); "
+            "check the name and the connection, or download it and give the folder"
+        ) from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} has no config.json; give a folder in the transformers layout")
+    return read_json(path)
+
+
+def _family(folder: Path, config: dict[str, Any]) -> Family:
+    known = families()
+    model_type = str(config.get("model_type"))
+    if model_type not in known:
+        names = ", ".join(sorted(known))
+        raise ModelError(f"{folder}: architecture {model_type!r} is not supported; supported are {names}")
+    return known[model_type]
+
+
+def _check_weights(folder: Path, config: dict[str, Any], family: Family) -> None:
+    shapes = _shapes(folder)
+    head = next((name for name in family.adapter.heads if name in shapes), None)
+    if head is None:
+        raise ModelError(
+            f"{folder} has no output layer ({family.adapter.heads[0]}), so it is not a {family.architecture} "
+            "checkpoint; give a fine-tuned recogniser, not a pre-trained encoder"
+        )
+    rows = shapes[head][0]
+    if rows != config.get("vocab_size", rows):
+        raise ModelError(
+            f"{folder}: vocabulary size mismatch: config.json says {config['vocab_size']}, {head} has {rows} rows"
+        )
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every stored tensor, from the headers alone."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} is damaged or incomplete ({error}); fetch it again") from error
+    return shapes
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        paths = [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+        for path in paths:
+            if not path.is_file():
+                raise ModelError(f"{path} is missing though {index.name} lists it; fetch it again")
+        return paths
+    raise ModelError(
+        f"{folder} has no model.safetensors, and pickled weights (pytorch_model.bin) are never loaded; convert "
+        "them where you trust them: from_pretrained(folder, use_safetensors=False).save_pretrained(folder)"
+    )
+
+
+def _check_vocabulary(
+    folder: Path, config: dict[str, Any], vocabulary: CTCVocabulary | BPEVocabulary
+) -> None:
+    size = config.get("vocab_size")
+    missing = 0 if size is None else sum(i not in vocabulary.tokens for i in range(size))
+    if missing:
+        raise ModelError(
+            f"{folder}: vocabulary size mismatch: the model writes {size} symbols, {missing} of them are not in "
+            "its vocabulary files; copy the files the model was published with"
+        )
+
+
+def _build(folder: Path, family: Family) -> torch.nn.Module:
+    architecture = getattr(transformers, family.architecture)
+    try:
+        with _quiet():
+            module, report = architecture.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{folder} cannot be loaded as {family.architecture}: {reason}") from error
+    missing = sorted(name for name in report["missing_keys"] if not name.endswith(_UNUSED))
+    if missing:
+        raise ModelError(
+            f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}; fetch it again"
+        )
+    assert isinstance(module, torch.nn.Module)
+    return module
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from writing to the terminal while it loads."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
