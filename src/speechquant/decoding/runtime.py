@@ -17,8 +17,8 @@ class RuntimeSpec:
     `normalize` is per-utterance zero mean and unit variance. `length_exact` forbids padding.
     `minimum_samples` is the receptive field of the encoder: shorter waves are padded with zeros to it.
     `frame_seconds` is the hop of the encoder. CTC models use `blank`; sequence-to-sequence models start with
-    `start`, stop at `end`, and emit at most `int(tokens_per_second * seconds) + extra_tokens` tokens. `writes_punctuation` says that
-    references should be compared through an English normaliser.
+    `start`, stop at `end`, and emit at most `int(tokens_per_second * seconds) + extra_tokens` tokens.
+    `writes_punctuation` says that references should be compared through an English normaliser.
     """
 
     task: Task

@@ -76,8 +76,8 @@ class SpeechModel(ABC):
     heads: ClassVar[tuple[str, ...]]
     """Names one of which the checkpoint must have: the output layer, shape (vocabulary, channels)."""
 
-    def __init__(self, module: nn.Module, *, folder: Path, vocabulary: CTCVocabulary | BPEVocabulary) -> None:
-        self.module = module.float().eval().requires_grad_(requires_grad=False)
+    def __init__(self, module: Any, *, folder: Path, vocabulary: CTCVocabulary | BPEVocabulary) -> None:
+        self.module: nn.Module = module.float().eval().requires_grad_(requires_grad=False)
         self.config: Any = module.config
         self.folder = folder
         self.vocabulary = vocabulary

@@ -1,4 +1,4 @@
-"""The wav2vec 2.0 family with a CTC head: Wav2Vec2, HuBERT, WavLM, data2vec-audio, UniSpeech, UniSpeech-SAT."""
+"""wav2vec 2.0 and its relatives with a CTC head: HuBERT, WavLM, data2vec-audio, UniSpeech, UniSpeech-SAT."""
 
 from __future__ import annotations
 

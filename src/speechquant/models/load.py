@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,9 @@ from speechquant.decoding import load_vocabulary
 from speechquant.errors import ModelError
 from speechquant.models.base import families
 from speechquant.models.preprocessor import read_json
+from speechquant.models.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from speechquant.decoding import BPEVocabulary, CTCVocabulary
     from speechquant.models.base import Family, SpeechModel
 
@@ -40,8 +38,8 @@ def load_model(source: str | Path) -> SpeechModel:
         source: a folder in the transformers layout, or a hub id such as `facebook/hubert-large-ls960-ft`.
 
     Raises:
-        ModelError: no such folder or id, no `config.json`, an unsupported architecture, no output layer, weights
-            that are missing, damaged, not finite or pickled, no vocabulary, or one of another size.
+        ModelError: no such folder or id, no `config.json`, an unsupported architecture, no output layer,
+            weights that are missing, damaged, not finite or pickled, no vocabulary, or one of another size.
     """
     folder = _folder(source)
     config = _config(folder)
@@ -99,7 +97,8 @@ def _check_weights(folder: Path, config: dict[str, Any], family: Family) -> None
     rows = shapes[head][0]
     if rows != config.get("vocab_size", rows):
         raise ModelError(
-            f"{folder}: vocabulary size mismatch: config.json says {config['vocab_size']}, {head} has {rows} rows"
+            f"{folder}: vocabulary size mismatch: config.json says {config['vocab_size']}, "
+            f"{head} has {rows} rows; fetch the model again"
         )
 
 
@@ -123,11 +122,11 @@ def _weight_files(folder: Path) -> list[Path]:
         paths = [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
         for path in paths:
             if not path.is_file():
-                raise ModelError(f"{path} is missing though {index.name} lists it; fetch it again")
+                raise ModelError(f"{path} is missing, {index.name} lists it; fetch it again")
         return paths
     raise ModelError(
-        f"{folder} has no model.safetensors, and pickled weights (pytorch_model.bin) are never loaded; convert "
-        "them where you trust them: from_pretrained(folder, use_safetensors=False).save_pretrained(folder)"
+        f"{folder} has no model.safetensors, and pickled weights (pytorch_model.bin) are never loaded; "
+        "convert them where you trust them: from_pretrained(folder, use_safetensors=False).save_pretrained(folder)"
     )
 
 
@@ -138,15 +137,15 @@ def _check_vocabulary(
     missing = 0 if size is None else sum(i not in vocabulary.tokens for i in range(size))
     if missing:
         raise ModelError(
-            f"{folder}: vocabulary size mismatch: the model writes {size} symbols, {missing} of them are not in "
-            "its vocabulary files; copy the files the model was published with"
+            f"{folder}: vocabulary size mismatch: the model writes {size} symbols, {missing} of them are not "
+            "in its vocabulary files; copy the files the model was published with"
         )
 
 
 def _build(folder: Path, family: Family) -> torch.nn.Module:
     architecture = getattr(transformers, family.architecture)
     try:
-        with _quiet():
+        with quiet():
             module, report = architecture.from_pretrained(
                 folder,
                 dtype=torch.float32,
@@ -165,19 +164,3 @@ def _build(folder: Path, family: Family) -> torch.nn.Module:
         )
     assert isinstance(module, torch.nn.Module)
     return module
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from writing to the terminal while it loads."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

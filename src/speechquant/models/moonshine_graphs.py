@@ -1,8 +1,8 @@
 """Moonshine in the form in which it is run: an encoder pass, then one decoder step per token.
 
 Both modules call the operators of the transformers network, so hooks and quantizers on those take part. The
-arithmetic is that of transformers' `MoonshineForConditionalGeneration` (Jeffries et al. 2024, arXiv 2410.15608),
-without its padding of heads to a multiple of 8, which changes nothing in the result.
+arithmetic is that of transformers' `MoonshineForConditionalGeneration` (Jeffries et al. 2024, arXiv
+2410.15608) without its padding of heads to a multiple of 8, which changes nothing in the result.
 """
 
 from __future__ import annotations
@@ -44,11 +44,10 @@ def _attend(
 class MoonshineEncode(nn.Module):
     """One wave -> keys and values of every cross-attention, which do not change while decoding."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
-        model: Any = network.model
-        self.encoder = model.encoder
-        self.decoder_layers = model.decoder.layers
+        self.encoder = network.model.encoder
+        self.decoder_layers = network.model.decoder.layers
 
     def forward(self, wave: torch.Tensor) -> list[torch.Tensor]:
         """Encode a wave of shape (1, samples).
@@ -87,10 +86,9 @@ class MoonshineEncode(nn.Module):
 class MoonshineStep(nn.Module):
     """One token per row -> logits of the next one, and the grown caches."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
-        model: Any = network.model
-        self.decoder = model.decoder
+        self.decoder = network.model.decoder
         self.proj_out = network.proj_out
 
     def forward(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
+
 from torch.nn import functional
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["ExplicitWavLMAttention", "make_attention_explicit"]
 
 
-class ExplicitWavLMAttention(WavLMAttention):  # type: ignore[misc] # transformers is untyped
-    """The same attention, gated relative position bias included, without reading weights behind modules.
+class ExplicitWavLMAttention(WavLMAttention):
+    """The same attention, gated relative position bias included, that reads no weight behind a module.
 
-    transformers hands `q_proj.weight` and its siblings to `torch.nn.functional`, so that a hook or quantizer on
-    `q_proj` never sees any data.
+    transformers hands `q_proj.weight` and its siblings to `torch.nn.functional`, so that a hook or quantizer
+    on `q_proj` never sees any data.
     """
 
-    def torch_multi_head_self_attention(
+    def torch_multi_head_self_attention(  # type: ignore[override] # the weights it also returns are unused
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
