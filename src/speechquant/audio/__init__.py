@@ -1,1 +1,26 @@
-"""audio"""
+"""Decode audio files to 16 kHz mono float32, refuse what holds no speech, normalise the rest."""
+
+from __future__ import annotations
+
+from speechquant.audio.check import check_speech, normalise
+from speechquant.audio.container import is_audio_name
+from speechquant.audio.load import (
+    SAMPLING_RATE,
+    AudioInfo,
+    audio_info,
+    decode_audio,
+    load_audio,
+    stream_audio,
+)
+
+__all__ = [
+    "SAMPLING_RATE",
+    "AudioInfo",
+    "audio_info",
+    "check_speech",
+    "decode_audio",
+    "is_audio_name",
+    "load_audio",
+    "normalise",
+    "stream_audio",
+]

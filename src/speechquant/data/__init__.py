@@ -1,1 +1,26 @@
-"""data"""
+"""Utterances and where they come from: manifests, corpora, loading, batching, the roles of data sets."""
+
+from __future__ import annotations
+
+from speechquant.data.batching import length_batches
+from speechquant.data.corpus import Corpus
+from speechquant.data.loading import Skipped, iter_loaded
+from speechquant.data.open import open_corpus
+from speechquant.data.readers import Entry, Reader, register, registered_readers
+from speechquant.data.roles import check_roles
+from speechquant.data.utterance import AudioSource, Utterance
+
+__all__ = [
+    "AudioSource",
+    "Corpus",
+    "Entry",
+    "Reader",
+    "Skipped",
+    "Utterance",
+    "check_roles",
+    "iter_loaded",
+    "length_batches",
+    "open_corpus",
+    "register",
+    "registered_readers",
+]

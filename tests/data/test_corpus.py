@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from speechquant.data import Corpus, Utterance
+
+
+def corpus(count=100, seconds=2.0):
+    return Corpus(
+        "c", tuple(Utterance(f"u{n}", Path(f"u{n}.wav"), "a b c", "s", seconds) for n in range(count))
+    )
+
+
+def test_it_is_a_frozen_sequence():
+    whole = corpus(3)
+    assert isinstance(whole, Sequence)
+    assert len(whole) == 3
+    assert whole[-1].id == "u2"
+    assert [item.id for item in whole[1:]] == ["u1", "u2"]
+    assert whole[0] in whole
+    with pytest.raises(FrozenInstanceError):
+        whole.name = "d"
+
+
+def test_totals():
+    whole = corpus(4)
+    assert (whole.seconds, whole.words, whole.has_text) == (8.0, 12, True)
+    bare = whole.without_text()
+    assert (bare.words, bare.has_text, bare.seconds) == (0, False, 8.0)
+    assert all(item.text is None for item in bare)
+    assert corpus(4, None).seconds is None
+
+
+def test_subset_by_count():
+    whole = corpus()
+    part = whole.subset(limit=10, seed=1)
+    assert len(part) == 10
+    positions = [whole.utterances.index(item) for item in part]
+    assert positions == sorted(positions)
+    assert part == whole.subset(limit=10, seed=1)
+    assert part != whole.subset(limit=10, seed=2)
+    assert set(part) < set(whole.subset(limit=20, seed=1))
+    assert whole.subset(limit=1000) == whole
+    assert whole.subset() == whole
+    assert len(whole.subset(limit=0)) == 0
+
+
+def test_subset_does_not_depend_on_the_order():
+    whole = corpus()
+    turned = Corpus("c", whole.utterances[::-1])
+    assert set(whole.subset(limit=7)) == set(turned.subset(limit=7))
+
+
+def test_subset_is_not_the_beginning():
+    chosen = {item.id for seed in range(5) for item in corpus().subset(limit=20, seed=seed)}
+    assert len(chosen) > 40
+
+
+def test_subset_by_seconds():
+    assert corpus().subset(seconds=21.0).seconds == 20.0
+    assert len(corpus().subset(seconds=0.5)) == 1
+    assert len(corpus().subset(seconds=21.0, limit=4)) == 4
+
+
+def test_subset_by_seconds_measures_what_it_takes(tone):
+    paths = [tone(f"{n}.wav", seconds=1 + n / 2) for n in range(4)]
+    whole = Corpus("c", tuple(Utterance(path.stem, path) for path in [*paths, Path("missing.wav")]))
+    assert whole.seconds is None
+    assert whole.subset(seconds=3.0).seconds <= 3.0
+    measured = whole.measured()
+    assert [item.seconds for item in measured] == [1.0, 1.5, 2.0, 2.5, None]
+    assert Corpus("c", measured.utterances[:4]).seconds == 7.0
+
+
+def test_signature_follows_id_text_and_file(tone):
+    path = tone("a.wav")
+    base = Utterance("a", path, "x")
+
+    def sign(*items):
+        return Corpus("n", items).signature
+
+    first = sign(base)
+    assert len(first) == 64
+    assert first == Corpus("other name", (base,)).signature
+    others = [
+        sign(Utterance("b", path, "x")),
+        sign(Utterance("a", path, "y")),
+        sign(Utterance("a", path, None)),
+        sign(Utterance("a", path, "None")),
+        sign(Utterance("a", path.with_name("no.wav"), "x")),
+        sign(base, base),
+        sign(),
+    ]
+    os.utime(path, ns=(1, 1))
+    others.append(sign(base))
+    tone("a.wav", seconds=2)
+    os.utime(path, ns=(1, 1))
+    others.append(sign(base))
+    assert len({first, *others}) == 10
+
+
+def test_signature_keeps_fields_apart(tone):
+    path = tone()
+    one = Corpus("n", (Utterance("a", path, "b, c"), Utterance("d", path, "e")))
+    two = Corpus("n", (Utterance("a', 'b", path, "c"), Utterance("d", path, "e")))
+    assert one.signature != two.signature
