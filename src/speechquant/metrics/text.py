@@ -83,7 +83,7 @@ def _whisper_english(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _whisper() -> Normalizer:
-    from whisper_normalizer.english import EnglishTextNormalizer  # type: ignore[import-untyped]
+    from whisper_normalizer.english import EnglishTextNormalizer
 
     english = EnglishTextNormalizer()
     for pattern in _NOT_IN_WHISPER:
