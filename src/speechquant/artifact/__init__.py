@@ -1,1 +1,30 @@
-"""artifact"""
+"""The folder that a run ends with: written atomically, read without trust, checked on request. No torch."""
+
+from __future__ import annotations
+
+from speechquant.artifact.load import Artifact, is_artifact, load_artifact
+from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
+from speechquant.artifact.save import ArtifactContents, save_artifact
+from speechquant.artifact.staging import check_target, staged_folder, storage_error
+from speechquant.artifact.verify import Check, Verification, verify_artifact
+from speechquant.artifact.weights import Tensors
+
+__all__ = [
+    "Artifact",
+    "ArtifactContents",
+    "Check",
+    "FileRecord",
+    "Manifest",
+    "ModelRecord",
+    "Signatures",
+    "SiteRecord",
+    "Tensors",
+    "Verification",
+    "check_target",
+    "is_artifact",
+    "load_artifact",
+    "save_artifact",
+    "staged_folder",
+    "storage_error",
+    "verify_artifact",
+]

@@ -1,0 +1,139 @@
+"""A folder appears complete or not at all, and what was there before survives every failure."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from speechquant.artifact.manifest import MANIFEST
+from speechquant.errors import ArtifactError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["check_target", "staged_folder", "storage_error"]
+
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space or choose another folder",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.EBUSY: "choose a folder inside this mount point",
+    errno.EXDEV: "choose a folder inside this mount point",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+}
+
+
+def check_target(target: Path) -> None:
+    """Find out before hours of work whether an artifact can be written to `target`.
+
+    Raises:
+        ArtifactError: something else than an artifact or an empty folder is there.
+        StorageError: the place cannot be written to.
+    """
+    place = target.resolve()
+    if not place.name:
+        raise StorageError(f"{target}: is not a place for an artifact; choose a folder name")
+    try:
+        _check_replaceable(place)
+        parent = next(folder for folder in place.parents if folder.exists())
+        if not parent.is_dir():
+            raise StorageError(f"{target}: cannot be written: {parent} is a file; choose another folder")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise StorageError(
+                f"{target}: cannot be written: no permission in {parent}; choose another folder"
+            )
+    except OSError as error:
+        raise storage_error(target, error) from error
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside `target` to fill; on success it takes the place of `target`.
+
+    An artifact that was there is set aside first and deleted last. Whatever fails, also an interruption, the
+    staging folder is removed and the old artifact stays. Leftovers of runs that were killed are cleaned up.
+
+    Raises:
+        ArtifactError: as `check_target`.
+        StorageError: disk full, no permission; the message says what to do.
+    """
+    check_target(target)
+    place = target.resolve()
+    staging = place.parent / f".{place.name}.partial-{os.getpid()}"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _clean(place)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        yield staging
+        _swap(staging, place)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The user's view of a failed write, in one line; a `StorageError` is passed on as it is."""
+    if isinstance(error, StorageError):
+        return error
+    advice = _ADVICE.get(error.errno or 0, "check the disk and the path")
+    return StorageError(f"{path}: cannot be written: {error.strerror or error}; {advice}")
+
+
+def _check_replaceable(place: Path) -> None:
+    if place.is_dir():
+        if not (place / MANIFEST).is_file() and any(place.iterdir()):
+            raise ArtifactError(
+                f"{place}: holds other files than an artifact and will not be replaced; choose another folder"
+            )
+    elif place.exists():
+        raise ArtifactError(f"{place}: is a file; choose another folder for the artifact")
+
+
+def _swap(staging: Path, place: Path) -> None:
+    _check_replaceable(place)
+    aside = place.parent / f".{place.name}.old-{os.getpid()}"
+    had_old = place.exists()
+    if had_old:
+        place.rename(aside)
+    try:
+        staging.rename(place)
+    except BaseException:
+        if had_old:
+            aside.rename(place)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clean(place: Path) -> None:
+    """Put back an artifact that a killed run had set aside, and remove what killed runs left half done."""
+    for leftover in list(place.parent.iterdir()):
+        kind = leftover.name.removeprefix(f".{place.name}.").partition("-")[0]
+        if kind not in {"old", "partial"} or _alive(leftover):
+            continue
+        if kind == "old" and not place.exists():
+            leftover.rename(place)
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _alive(leftover: Path) -> bool:
+    """Whether the process that a leftover is named after still runs."""
+    owner = leftover.name.rpartition("-")[2]
+    if not owner.isdigit() or sys.platform == "win32":  # signal 0 is Ctrl-C there, not a question
+        return True
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return int(owner) != os.getpid()

@@ -1,0 +1,192 @@
+"""Is an artifact complete, unaltered, and consistent with itself?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speechquant.artifact.load import load_artifact, read_json
+from speechquant.artifact.manifest import MANIFEST, inside
+from speechquant.errors import ArtifactError
+from speechquant.numerics import unpack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from speechquant.artifact.load import Artifact
+    from speechquant.artifact.manifest import SiteRecord
+    from speechquant.artifact.weights import Tensors
+
+__all__ = ["Check", "Verification", "verify_artifact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: how many items, and one line per item that is wrong."""
+
+    name: str
+    items: int
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The outcome of all checks."""
+
+    folder: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Everything that is wrong, one line each."""
+        return tuple(problem for check in self.checks for problem in check.problems)
+
+
+def verify_artifact(folder: str | Path, *, on_check: Callable[[str], None] | None = None) -> Verification:
+    """Check hashes, missing and extra files, tensors, scales, and the engine's files.
+
+    Hidden files at the top of the folder (`.gitattributes`, download caches) are ignored.
+
+    Args:
+        folder: the artifact.
+        on_check: called with the name of each check before it starts.
+
+    Raises:
+        ArtifactError: there is no artifact, or its `quantization.json` cannot be understood; without that
+            nothing else can be judged.
+    """
+    artifact = load_artifact(folder)
+    done = []
+    for name, check in _CHECKS.items():
+        if on_check is not None:
+            on_check(name)
+        problems: list[str] = []
+        items = 0
+        try:
+            for found in check(artifact):
+                items += 1
+                if found:
+                    problems.append(found)
+        except ArtifactError as error:
+            problems.append(str(error))
+        done.append(Check(name, items, tuple(problems)))
+    return Verification(artifact.folder, tuple(done))
+
+
+_Findings = Iterator[str | None]
+
+
+def _hashes(artifact: Artifact) -> _Findings:
+    for name, record in artifact.info.files.items():
+        path = inside(artifact.folder, name)
+        if not path.is_file():
+            yield f"{name}: missing"
+            continue
+        try:
+            size = path.stat().st_size
+            if size != record.bytes:
+                yield f"{name}: has {size} bytes instead of {record.bytes}"
+                continue
+            with path.open("rb") as file:
+                same = hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
+            yield None if same else f"{name}: altered (its SHA-256 differs)"
+        except OSError as error:
+            yield f"{name}: cannot be read: {error.strerror or error}"
+
+
+def _extra(artifact: Artifact) -> _Findings:
+    known = {*artifact.info.files, MANIFEST}
+    for path in sorted(artifact.folder.rglob("*")):
+        name = path.relative_to(artifact.folder).as_posix()
+        if not name.startswith(".") and not path.is_dir():
+            yield None if name in known else f"{name}: does not belong to the artifact"
+
+
+def _tensors(artifact: Artifact) -> _Findings:
+    tensors = artifact.tensors()
+    wanted = {record.tensor: record for record in artifact.info.sites if record.tensor is not None}
+    for name in sorted(wanted.keys() | tensors.packed.keys()):
+        record, how = wanted.get(name), tensors.packed.get(name)
+        if record is None or how is None:
+            where = MANIFEST if record is None else "model.safetensors"
+            yield f"{name}: not a quantized weight in {where}"
+        elif record.bits != how.bits:
+            yield f"{name}: {how.bits} bits in model.safetensors, {record.bits} in {MANIFEST}"
+        else:
+            yield _integers(tensors, name, record)
+    for name in tensors.stored:
+        if name not in tensors.packed:
+            array = tensors.raw(name)
+            finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
+            yield None if finite else f"{name}: holds NaN or infinite values"
+
+
+def _integers(tensors: Tensors, name: str, record: SiteRecord) -> str | None:
+    how, spec = tensors.packed[name], record.spec
+    try:
+        values = unpack(tensors.raw(name), how.bits, how.shape)
+    except (ArtifactError, ValueError) as error:
+        return f"{name}: {error}"
+    if values.size and (values.min() < spec.qmin or values.max() > spec.qmax):
+        return (
+            f"{name}: integers from {values.min()} to {values.max()} are outside {spec.qmin} to {spec.qmax}"
+        )
+    scale = tensors.raw(record.scale_tensor or "")
+    expected = how.shape[:1] if record.granularity == "channel" else ()
+    if scale.shape != expected:
+        return f"{name}: scales of shape {scale.shape} instead of {expected}"
+    return None
+
+
+def _scales(artifact: Artifact) -> _Findings:
+    table = artifact.scale_table()
+    for entry in table:
+        good = bool(np.isfinite(entry.scale).all() and (entry.scale > 0).all())
+        yield None if good else f"{entry.site.name}: a scale is not a positive finite number"
+    same = table.signature == artifact.info.signatures.scale_table
+    yield None if same else "scale table: its signature differs from the one recorded"
+
+
+def _engine(artifact: Artifact) -> _Findings:
+    models = sorted(artifact.onnx.glob("*.onnx")) if artifact.onnx.is_dir() else []
+    if not models:
+        yield "onnx: no engine files; export the artifact again"
+        return
+    for path in models:
+        yield None if path.stat().st_size else f"onnx/{path.name}: is empty"
+    engine = read_json(artifact.onnx / "engine.json")
+    named = {name for name in _strings(engine) if name.endswith((".onnx", ".onnx.data"))}
+    for name in sorted(named):
+        there = inside(artifact.onnx, name).is_file()
+        yield None if there else f"onnx/{name}: named in engine.json but missing"
+    for path in models:
+        yield None if path.name in named else f"onnx/{path.name}: not named in engine.json"
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+_CHECKS: dict[str, Callable[[Artifact], _Findings]] = {
+    "files are unaltered": _hashes,
+    "no extra files": _extra,
+    "weights fit their bits and shapes": _tensors,
+    "scales are finite and positive": _scales,
+    "engine files are there": _engine,
+}

@@ -1,0 +1,201 @@
+"""`model.safetensors`: quantized weights as packed integers with their scales, everything else in float."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from speechquant.errors import ArtifactError
+from speechquant.numerics import MAX_BITS, MIN_BITS, dequantize, pack, packed_size, quantize, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from speechquant.numerics import Entry, ScaleTable
+
+__all__ = ["WEIGHTS", "Packing", "Tensors", "input_scale_name", "save_tensors", "scale_name", "weight_name"]
+
+WEIGHTS = "model.safetensors"
+_PACKED = "packed"
+_TIED = "tied"
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How the bytes of one packed weight are read: bits per value, and the shape of the weight."""
+
+    bits: int
+    shape: tuple[int, ...]
+
+
+def weight_name(module: str) -> str:
+    """The tensor of a module's weight site."""
+    return f"{module}.weight"
+
+
+def scale_name(tensor: str) -> str:
+    """The tensor that holds the scales of a packed weight."""
+    return f"{tensor}.scale"
+
+
+def input_scale_name(module: str) -> str:
+    """The tensor that holds the scales of an activation with one scale per channel."""
+    return f"{module}.input_scale"
+
+
+def save_tensors(path: Path, weights: Mapping[str, NDArray[Any]], table: ScaleTable) -> None:
+    """Write all tensors of a model, the weights that `table` quantizes as integers.
+
+    Tensors that share their memory (tied embeddings) are written once. Integers come from
+    `numerics.quantize`, output channels first, so weights that lie on their grid already are kept exactly.
+
+    Args:
+        path: the file to write.
+        weights: float arrays by name, `MODULE.weight` for weight sites.
+        table: scales and bits of the weight sites.
+
+    Raises:
+        ValueError: a weight site has no tensor, or a name is taken twice.
+        OSError: the file cannot be written.
+    """
+    entries = {weight_name(entry.site.module): entry for entry in table if entry.site.role == "weight"}
+    missing = sorted(entries.keys() - weights.keys())
+    if missing:
+        raise ValueError(f"no weight is called {missing[0]!r}, which the scale table quantizes")
+    stored: dict[str, NDArray[Any]] = {}
+    packed: dict[str, dict[str, Any]] = {}
+    tied = {
+        name: owner
+        for name, owner in _tied(weights, first=entries.keys()).items()
+        if name not in entries or _alike(entries[name], entries[owner])
+    }
+    for name, entry in entries.items():
+        if name not in tied:
+            stored[name] = pack(quantize(weights[name], entry.scale, entry.spec), entry.spec.bits)
+            packed[name] = {"bits": entry.spec.bits, "shape": list(weights[name].shape)}
+            _add(stored, scale_name(name), np.asarray(entry.scale, np.float32))
+    for name, array in weights.items():
+        if name not in entries and name not in tied:
+            _add(stored, name, np.ascontiguousarray(array))
+    for entry in table:
+        if entry.site.role == "input" and entry.scale.ndim:
+            _add(stored, input_scale_name(entry.site.module), np.asarray(entry.scale, np.float32))
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    note = {"format": "speechquant", _PACKED: json.dumps(packed), _TIED: json.dumps(tied)}
+    try:
+        save_file(stored, path, metadata=note)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+class Tensors(Mapping[str, "NDArray[np.float32]"]):
+    """The tensors of an artifact by name, read and dequantized one by one when they are asked for.
+
+    Packed weights come as float32; tensors kept in float come in the type they were stored in.
+
+    Raises:
+        ArtifactError: the file is missing or damaged, or its notes are malformed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self.path = path
+        try:
+            self._file = cast("Any", safe_open(path, framework="numpy"))
+            self.stored: tuple[str, ...] = tuple(self._file.keys())
+            note = self._file.metadata() or {}
+        except (OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise ArtifactError(f"{path}: cannot be read ({reason}); fetch the artifact again") from error
+        try:
+            packed = json.loads(note.get(_PACKED, "{}")).items()
+            self.packed = {name: _packing(entry) for name, entry in packed}
+            self.tied = {str(k): str(v) for k, v in json.loads(note.get(_TIED, "{}")).items()}
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ArtifactError(f"{path}: its notes on packed weights are malformed") from error
+        scales = {scale_name(name) for name in self.packed}
+        own = (name for name in self.stored if name not in scales and not name.endswith(".input_scale"))
+        self._names = (*own, *self.tied)
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        name = self.tied.get(name, name)
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self.packed:
+            return self.raw(name)
+        return dequantize(self.integers(name), self.raw(scale_name(name)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def integers(self, name: str) -> NDArray[np.integer]:
+        """The integers of a packed weight.
+
+        Raises:
+            ArtifactError: the stored bytes do not fit the recorded shape.
+        """
+        how, data = self.packed[name], self.raw(name)
+        if data.dtype != np.uint8 or data.size != packed_size(math.prod(how.shape), how.bits):
+            raise ArtifactError(
+                f"{self.path}: {name} holds {data.nbytes} bytes of {data.dtype}, which is not "
+                f"{how.bits}-bit {how.shape}; fetch the artifact again"
+            )
+        return unpack(data, how.bits, how.shape)
+
+    def raw(self, name: str) -> NDArray[Any]:
+        """A tensor as it lies in the file.
+
+        Raises:
+            ArtifactError: there is no such tensor.
+        """
+        from safetensors import SafetensorError
+
+        try:
+            array: NDArray[Any] = self._file.get_tensor(name)
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{self.path}: tensor {name} cannot be read") from error
+        return array
+
+
+def _packing(entry: dict[str, Any]) -> Packing:
+    bits, shape = int(entry["bits"]), tuple(int(size) for size in entry["shape"])
+    if not MIN_BITS <= bits <= MAX_BITS or any(size < 0 for size in shape):
+        raise ValueError("impossible bits or shape")
+    return Packing(bits, shape)
+
+
+def _add(stored: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None:
+    if name in stored:
+        raise ValueError(f"two tensors are called {name!r}")
+    stored[name] = array
+
+
+def _alike(first: Entry, second: Entry) -> bool:
+    return first.spec == second.spec and np.array_equal(first.scale, second.scale)
+
+
+def _tied(weights: Mapping[str, NDArray[Any]], *, first: Collection[str]) -> dict[str, str]:
+    """Names of tensors that are views of the same memory as another, to the name under which it is stored."""
+    owners: dict[tuple[Any, ...], str] = {}
+    tied = {}
+    for name in sorted(weights, key=lambda name: name not in first):
+        array = weights[name]
+        view = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
+        owner = owners.setdefault(view, name)
+        if owner != name and array.size:
+            tied[name] = owner
+    return tied

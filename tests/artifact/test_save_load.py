@@ -1,0 +1,323 @@
+"""What is saved is what is loaded, to the last bit; what was there before survives every failure."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import artifact_fakes as fakes
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+from speechquant.artifact import (
+    check_target,
+    is_artifact,
+    load_artifact,
+    save_artifact,
+    staged_folder,
+    verify_artifact,
+)
+from speechquant.errors import ArtifactError, StorageError
+from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return save_artifact(fakes.contents(tmp_path / "model"), tmp_path / "out")
+
+
+def tree(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def leftovers(folder):
+    return [p.name for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_the_folder_has_everything_and_verifies(saved, tmp_path):
+    names = set(tree(saved.folder))
+    assert names == {
+        "README.md",
+        "config.json",
+        "metrics.json",
+        "model.safetensors",
+        "onnx/engine.json",
+        "onnx/model.onnx",
+        "quantization.json",
+        "recipe.yaml",
+        "report.html",
+        "vocab.json",
+    }
+    assert set(saved.info.files) == names - {"quantization.json"}
+    assert verify_artifact(saved.folder).problems == ()
+    assert leftovers(tmp_path) == []
+    assert is_artifact(saved.folder)
+
+
+def test_the_scale_table_comes_back_exactly(saved):
+    wanted, got = fakes.table(fakes.weights()), saved.scale_table()
+    assert got.signature == wanted.signature == saved.info.signatures.scale_table
+    assert [e.site for e in got] == [e.site for e in wanted]
+    assert (saved.info.selected_layers, saved.info.p_opt) == (("conv.0",), 0.05)
+
+
+def test_weights_come_back_within_half_a_step_and_the_rest_exactly(saved):
+    original, tensors, table = fakes.weights(), saved.tensors(), saved.scale_table()
+    assert set(tensors) == set(original)
+    np.testing.assert_array_equal(tensors["conv.bias"], original["conv.bias"])
+    step = table.entries["conv:weight"].scale[:, None, None]
+    assert (np.abs(tensors["conv.weight"] - original["conv.weight"]) <= step * 0.5001).all()
+    step = table.entries["head:weight"].scale
+    assert (np.abs(tensors["head.weight"] - original["head.weight"]) <= step * 0.5001).all()
+    with pytest.raises(KeyError):
+        tensors["nothing"]
+
+
+def test_tied_weights_are_stored_once_and_packed(saved):
+    stored = load_file(saved.folder / "model.safetensors")
+    assert "embed.weight" not in stored
+    assert stored["head.weight"].dtype == np.uint8
+    assert stored["head.weight"].size == -(-7 * fakes.CHANNELS * 4 // 8)
+    assert stored["conv.weight.scale"].shape == (fakes.CHANNELS,)
+    tensors = saved.tensors()
+    np.testing.assert_array_equal(tensors["embed.weight"], tensors["head.weight"])
+
+
+def test_weights_on_their_grid_are_kept_exactly(tmp_path):
+    first = save_artifact(fakes.contents(tmp_path / "model"), tmp_path / "a")
+    arrays = dict(first.tensors())
+    again = fakes.contents(tmp_path / "model", weights=arrays, table=first.scale_table())
+    second = save_artifact(again, tmp_path / "b")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(second.tensors()[name], array)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 6, 8, 12, 16])
+def test_every_bit_width(tmp_path, bits):
+    arrays = fakes.weights()
+    table = fakes.table(arrays, bits=bits)
+    saved = save_artifact(fakes.contents(tmp_path / "m", table=table), tmp_path / "out")
+    integers = saved.tensors().integers("conv.weight")
+    assert np.abs(integers).max() == 2 ** (bits - 1) - 1
+    assert verify_artifact(saved.folder).problems == ()
+
+
+def test_a_weight_site_without_a_weight_is_refused_and_nothing_is_left(tmp_path):
+    spec = QuantSpec(8, narrow=True)
+    entry = Entry(Site("gone", "weight", "head"), spec, np.float32(1).reshape(()))
+    with pytest.raises(ValueError, match=r"gone\.weight"):
+        save_artifact(
+            fakes.contents(tmp_path / "model", table=ScaleTable({"gone:weight": entry})), tmp_path / "out"
+        )
+    assert {p.name for p in tmp_path.iterdir()} == {"model"}
+
+
+def test_the_card_states_what_was_measured(saved):
+    _, front, body = (saved.folder / "README.md").read_text().split("---\n", 2)
+    meta = yaml.safe_load(front)
+    assert (meta["license"], meta["base_model"]) == ("mit", "someone/tiny")
+    assert meta["pipeline_tag"] == "automatic-speech-recognition"
+    for figure in ("10.50", "10.00", "p = 0.4", "no significant", "25 %", "`conv.0`", "2 of 2"):
+        assert figure in body
+
+
+def test_the_card_claims_nothing_without_figures(tmp_path):
+    changes = {"metrics": {}, "source": "some/local/folder", "license_name": None}
+    saved = save_artifact(fakes.contents(tmp_path / "model", **changes), tmp_path / "out")
+    card = (saved.folder / "README.md").read_text()
+    for word in ("rate (%)", "ms", "MB", "base_model", "license:"):
+        assert word not in card
+
+
+def test_transcripts_by_the_float_model_are_called_disagreement(tmp_path):
+    metrics = {"float": fakes.row(0.0), "quantized": fakes.row(3.0), "references": "float model"}
+    saved = save_artifact(fakes.contents(tmp_path / "model", metrics=metrics), tmp_path / "out")
+    card = (saved.folder / "README.md").read_text()
+    assert "Disagreement" in card
+    assert "Word error rate" not in card
+
+
+def test_infinite_figures_become_null(tmp_path):
+    metrics = {"quantized": {"wer": float("inf"), "words": 0}}
+    saved = save_artifact(fakes.contents(tmp_path / "model", metrics=metrics), tmp_path / "out")
+    assert json.loads((saved.folder / "metrics.json").read_text())["quantized"]["wer"] is None
+    assert saved.metrics["quantized"]["words"] == 0
+
+
+def test_an_onnx_folder_is_copied(tmp_path):
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    fakes.fill_onnx(ready)
+    saved = save_artifact(fakes.contents(tmp_path / "model", onnx=ready), tmp_path / "deep" / "er" / "out")
+    assert tree(saved.onnx) == tree(ready)
+
+
+def test_an_artifact_or_an_empty_folder_is_replaced(saved, tmp_path):
+    (tmp_path / "empty").mkdir()
+    save_artifact(fakes.contents(tmp_path / "model"), tmp_path / "empty")
+    again = save_artifact(fakes.contents(tmp_path / "model", name="other"), saved.folder)
+    assert again.info.model.name == "other"
+    assert leftovers(tmp_path) == []
+
+
+def test_other_folders_and_files_are_not_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "file").write_bytes(b"x")
+    for name, text in (("photos", "holds other files"), ("file", "is a file")):
+        with pytest.raises(ArtifactError, match=text):
+            save_artifact(fakes.contents(tmp_path / "model"), tmp_path / name)
+        with pytest.raises(ArtifactError, match=text):
+            check_target(tmp_path / name)
+    with pytest.raises(StorageError, match="is a file"):
+        check_target(tmp_path / "file" / "out")
+    with pytest.raises(StorageError):
+        check_target(Path("/"))
+    assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(StorageError, match="permission"):
+        check_target(tmp_path / "locked" / "out")
+
+
+def _full(*_args, **_kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("what", ["write_bytes", "mkdir", "rename"])
+def test_a_full_disk_keeps_the_old_artifact(saved, tmp_path, monkeypatch, what):
+    before = tree(saved.folder)
+    again = fakes.contents(tmp_path / "model", name="other")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, what, _full)
+        with pytest.raises(StorageError, match=r"No space left on device; free some space") as caught:
+            save_artifact(again, saved.folder)
+    assert "\n" not in str(caught.value)
+    assert tree(saved.folder) == before
+    assert leftovers(tmp_path) == []
+
+
+def test_a_full_disk_while_weights_are_written(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("safetensors.numpy.save_file", _full)
+    with pytest.raises(StorageError, match="No space left"):
+        save_artifact(fakes.contents(tmp_path / "model"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_failed_swap_puts_the_old_artifact_back(saved, tmp_path, monkeypatch):
+    before, rename = tree(saved.folder), Path.rename
+
+    def fail_for_staging(self, target):
+        if ".partial-" in self.name:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail_for_staging)
+        with pytest.raises(StorageError, match="Input/output"):
+            save_artifact(fakes.contents(tmp_path / "model", name="other"), saved.folder)
+    assert tree(saved.folder) == before
+    assert leftovers(tmp_path) == []
+
+
+def test_an_interrupted_export_leaves_nothing(saved, tmp_path):
+    def interrupt(_folder):
+        raise KeyboardInterrupt
+
+    before = tree(saved.folder)
+    with pytest.raises(KeyboardInterrupt):
+        save_artifact(fakes.contents(tmp_path / "model", onnx=interrupt), saved.folder)
+    assert tree(saved.folder) == before
+    assert leftovers(tmp_path) == []
+
+
+def test_what_killed_runs_left_is_cleaned_up_and_restored(saved, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    before = tree(saved.folder)
+    saved.folder.rename(tmp_path / f".out.old-{dead.pid}")
+    (tmp_path / f".out.partial-{dead.pid}").mkdir()
+    (tmp_path / ".out.partial-1").mkdir()  # process 1 lives
+    with pytest.raises(ZeroDivisionError), staged_folder(tmp_path / "out"):
+        raise ZeroDivisionError
+    assert tree(saved.folder) == before
+    assert leftovers(tmp_path) == [".out.partial-1"]
+
+
+def edit(folder, change):
+    path = folder / "quantization.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+FILE = {"sha256": "0" * 64, "bytes": 1}
+BAD_MANIFESTS = {
+    "parent": (lambda v: v["files"].update({"../secret": FILE}), "not a path inside"),
+    "absolute": (lambda v: v["files"].update({"/etc/passwd": FILE}), "not a path inside"),
+    "backslash": (lambda v: v["files"].update({"a\\..\\b": FILE}), "not a path inside"),
+    "hidden parent": (lambda v: v["files"].update({"onnx/../../x": FILE}), "not a path inside"),
+    "unknown key": (lambda v: v.update(surprise=1), "surprise"),
+    "missing key": (lambda v: v.pop("sites"), "sites"),
+    "newer format": (lambda v: v.update(format_version=2), "format version"),
+    "wrong type": (lambda v: v["sites"][0].update(bits="8"), r"sites\.0\.bits"),
+    "bits": (lambda v: v["sites"][0].update(bits=64), r"sites\.0\.bits"),
+    "negative scale": (lambda v: v["sites"][0].update(scale=-1.0), r"sites\.0\.scale"),
+    "no scale": (lambda v: v["sites"][0].update(scale=None), r"sites\.0"),
+    "twice": (lambda v: v["sites"].append(v["sites"][0]), "twice"),
+    "hash": (lambda v: v["files"].update(x={"sha256": "z", "bytes": 1}), "sha256"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MANIFESTS)
+def test_a_manifest_that_cannot_be_trusted(saved, case):
+    change, text = BAD_MANIFESTS[case]
+    edit(saved.folder, change)
+    with pytest.raises(ArtifactError, match=text) as caught:
+        load_artifact(saved.folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"p_opt": NaN}', "\xff", "[" * 100_000])
+def test_a_manifest_that_is_not_json(saved, text):
+    (saved.folder / "quantization.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ArtifactError):
+        load_artifact(saved.folder)
+
+
+def test_a_link_out_of_the_folder_is_refused(saved, tmp_path):
+    (tmp_path / "outside").write_bytes(b"secret")
+    (saved.folder / "vocab.json").unlink()
+    (saved.folder / "vocab.json").symlink_to(tmp_path / "outside")
+    with pytest.raises(ArtifactError, match="link that leads out"):
+        load_artifact(saved.folder)
+
+
+def test_not_an_artifact(tmp_path):
+    with pytest.raises(ArtifactError, match="no such"):
+        load_artifact(tmp_path / "nowhere")
+    with pytest.raises(ArtifactError, match="is not an artifact"):
+        load_artifact(tmp_path)
+
+
+def test_a_pickle_is_never_opened(saved, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "exploded",))
+
+    (saved.folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        saved.tensors()
+    assert verify_artifact(saved.folder).problems
+    assert not (tmp_path / "exploded").exists()
