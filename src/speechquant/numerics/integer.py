@@ -84,7 +84,7 @@ def weight_scales(
     if method == "max":
         ranges = maxima
     elif method == "percentile":
-        ranges = np.percentile(np.abs(rows), percentile, axis=1, method="higher")
+        ranges = np.percentile(np.abs(rows), percentile, axis=1, method="inverted_cdf")
     elif method == "mse":
         ranges = _least_error(rows, maxima, spec)
     else:

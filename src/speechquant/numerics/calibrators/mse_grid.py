@@ -3,7 +3,7 @@
 In units of the bin width the centres are (2j + 1) / 2 and the candidate scales (2i + 1) / (2 qmax). The error
 of centre j under candidate i is therefore ((2j + 1) qmax - q (2i + 1)) / (2 qmax) with q the nearest integer
 to (2j + 1) qmax / (2i + 1), at most qmax: an integer over a constant, whatever the histogram. Two things
-follow. All sites share one matrix of squared errors and are solved by one product with it. And no quotient ever
+follow. All sites share one matrix of squared errors and are solved by one product with it. And no quotient
 lies half-way between two levels (2 (2j + 1) qmax is even, (2n + 1)(2i + 1) is odd), so the rule for ties is
 irrelevant and floating point finds the same level as exact arithmetic.
 """
