@@ -60,3 +60,12 @@ def test_a_film_without_sound(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(AudioError, match="no audio track"):
         load_audio(path)
+
+
+def test_an_unknown_codec(tone):
+    path = tone()
+    data = bytearray(path.read_bytes())
+    data[20:22] = b"\xfe\x77"
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=r"unknown codec|damaged"):
+        load_audio(path)

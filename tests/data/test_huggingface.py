@@ -150,6 +150,20 @@ def test_failures_are_one_line(hub):
         open_corpus("hf:gone:test")
 
 
+def test_the_cause_of_a_failure_is_named(hub, monkeypatch):
+    class GenerationError(Exception):
+        pass
+
+    def load_dataset(*_, **__):
+        raise GenerationError("An error occurred while generating the dataset") from ImportError(
+            "no torchcodec"
+        )
+
+    monkeypatch.setattr(sys.modules["datasets"], "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=r"cannot be loaded: no torchcodec$"):
+        open_corpus("hf:a:test")
+
+
 def test_saved_to_disk(hub, tmp_path):
     (tmp_path / "s").mkdir()
     for name in ("state.json", "dataset_info.json"):

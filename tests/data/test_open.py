@@ -46,7 +46,9 @@ def test_librispeech_tree(tone, tmp_path):
     assert corpus.words == 6
 
 
-@pytest.mark.parametrize("audio", ["path", "audio", "audio_path", "file", "wav", "audio_filepath", "Path"])
+@pytest.mark.parametrize(
+    "audio", ["path", "audio", "audio_path", "file", "wav", "audio_filepath", "file_name", "Path"]
+)
 @pytest.mark.parametrize("text", ["text", "transcript", "transcription", "sentence"])
 def test_column_names(tone, tmp_path, audio, text):
     tone("wavs/a.wav")

@@ -46,12 +46,16 @@ class CodecReader:
             self._container = self._av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source))
         except (self._av.FFmpegError, OSError, ValueError) as error:
             raise AudioError(_damaged(name, error)) from error
-        if not self._container.streams.audio:
+        stream: Any = next(iter(self._container.streams.audio), None)
+        # FFmpeg lists a track whose codec it does not know, without a context to decode it in.
+        context = None if stream is None else stream.codec_context
+        if context is None:
             self._container.close()
-            raise AudioError(f"{name}: the file has no audio track")
-        self._stream = self._container.streams.audio[0]
-        self.sampling_rate = int(self._stream.rate or 0)
-        self.channels = int(self._stream.channels or 0)
+            found = "no audio track" if stream is None else "an audio track of an unknown codec"
+            raise AudioError(f"{name}: the file has {found}; convert it to WAV or FLAC")
+        self._stream = stream
+        self.sampling_rate = int(context.sample_rate or 0)
+        self.channels = int(context.channels or 0)
         self.frames = self._stated_frames()
 
     def _stated_frames(self) -> int | None:

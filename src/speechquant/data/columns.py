@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ALIASES", "Columns", "Fields", "derive_ids", "read_fields"]
 
 ALIASES: dict[str, tuple[str, ...]] = {
-    "audio": ("audio", "path", "audio_path", "file", "wav", "audio_filepath", "filename"),
+    "audio": ("audio", "path", "audio_path", "file", "wav", "audio_filepath", "file_name", "filename"),
     "text": ("text", "transcript", "transcription", "sentence"),
     "speaker": ("speaker", "speaker_id", "client_id"),
     "id": ("id", "utt_id", "utterance_id"),

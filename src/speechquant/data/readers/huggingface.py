@@ -102,7 +102,7 @@ class HubReader:
         datasets = _datasets(spec)
         try:
             table = datasets.load_dataset(match["name"], match["config"], split=match["split"])
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # data sets fail in as many ways as they have builders
             raise DataError(f"{spec}: cannot be loaded: {_first_line(error)}") from error
         return table_entries(_undecoded(datasets, table, spec), spec)
 
@@ -126,7 +126,7 @@ class SavedReader:
         datasets = _datasets(str(path))
         try:
             table = datasets.load_from_disk(str(path))
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # data sets fail in as many ways as they have builders
             raise DataError(f"{path}: cannot be loaded: {_first_line(error)}") from error
         return table_entries(_undecoded(datasets, table, str(path)), str(path))
 
@@ -166,5 +166,7 @@ def _undecoded(datasets: Any, table: Any, spec: str) -> Any:
     return table
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _first_line(error: BaseException) -> str:
+    # "An error occurred while generating the dataset" says nothing; what caused it does.
+    root = error.__cause__ or error
+    return (str(root).strip().splitlines() or [type(root).__name__])[0]
