@@ -51,7 +51,7 @@ def test_any_order_and_any_batches_give_the_identical_histogram(values, data):
     assert merged == at_once
 
 
-@given(st.floats(2.0**-126, 2.0**127, exclude_min=True))
+@given(st.floats(2.0**-100, 2.0**127, exclude_min=True))
 def test_range_is_the_smallest_power_of_two_that_holds_the_maximum(maximum):
     exponent = range_exponent(maximum)
     assert 2.0 ** (exponent - 1) < maximum <= 2.0**exponent
@@ -63,6 +63,13 @@ def test_a_value_on_the_top_edge_is_in_the_last_bin_and_moves_down_when_the_rang
     assert histogram.counts.tolist() == [0] * 7 + [2]
     histogram.add(np.array([4.1]))
     assert histogram.counts.tolist() == [0, 0, 0, 2, 1, 0, 0, 0]
+
+
+def test_values_below_the_smallest_range_are_counted_in_bin_0():
+    histogram = Histogram.empty(16).add(np.array([1e-45, 0.0], np.float32))
+    assert histogram.counts[0] == 2
+    assert histogram.maximum == float(np.float32(1e-45))
+    assert np.float32(4096 * 2.0**-MIN_EXPONENT) < np.inf
 
 
 def test_large_growth_keeps_every_count():
