@@ -22,7 +22,7 @@ the number NVIDIA's calibrators work with, and one bin is at most 1/16 of an 8-b
 
 MIN_EXPONENT = -100
 """The smallest range is 2^-100, also for tensors that are zero throughout: bins / 2^-100 does not overflow
-float32, so that counting may be done in float32, and the scale of such a tensor is the smallest one anyway."""
+float32, so that counting may be done in float32, and such a tensor gets the smallest scale anyway."""
 
 _CHUNK = 1 << 16
 _LARGEST = float(np.finfo(np.float32).max)
