@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 
 from speechquant.artifact import ArtifactContents
+from speechquant.decoding import RuntimeSpec
+from speechquant.engines.manifest import Coverage, EngineFile, OperatorRecord
+from speechquant.engines.manifest import Manifest as EngineManifest
 from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site, weight_scales
 
 CHANNELS, INPUTS, KERNEL = 6, 5, 3
@@ -43,8 +46,17 @@ def table(arrays, bits=8, conv_layer="conv.0"):
 
 
 def fill_onnx(folder):
-    (folder / "model.onnx").write_bytes(b"not run in these tests")
-    (folder / "engine.json").write_text(json.dumps({"graphs": {"model": "model.onnx"}}))
+    """Graphs that nobody runs; `engine.json` is real."""
+    data = b"not run in these tests"
+    (folder / "model.onnx").write_bytes(data)
+    runtime = RuntimeSpec("ctc", 16_000, True, False, 400, 0.02)
+    file = EngineFile("model", "model.onnx", len(data), hashlib.sha256(data).hexdigest())
+    operators = (
+        OperatorRecord("model", ("conv",), "conv", int8=True),
+        OperatorRecord("model", ("head",), "head", int8=True),
+    )
+    coverage = Coverage(1, 2, ("head",), ("head",))
+    EngineManifest("onnxruntime", runtime, (file,), operators, coverage).save(folder)
 
 
 def contents(folder, **changes):

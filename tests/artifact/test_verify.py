@@ -144,15 +144,38 @@ def test_a_huge_shape_is_refused_without_memory(folder):
     assert "conv.weight" in only_problem(folder)
 
 
-def test_engine_files(folder):
-    (folder / "onnx" / "engine.json").write_text('{"graphs": {"model": "other.onnx"}}')
+def reengine(folder, change):
+    path = folder / "onnx" / "engine.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
     reseal(folder)
+
+
+def test_engine_files_that_do_not_match(folder):
+    reengine(folder, lambda v: v["files"][0].update(name="other.onnx"))
     problems = verify_artifact(folder).problems
     assert "onnx/other.onnx: named in engine.json but missing" in problems
     assert "onnx/model.onnx: not named in engine.json" in problems
-    (folder / "onnx" / "engine.json").write_text('{"graphs": {"model": "../../x.onnx"}}')
-    reseal(folder)
-    assert any("not a path inside" in p for p in verify_artifact(folder).problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda v: v["files"][0].update(name="../../x.onnx"), "not a path inside"),
+        (lambda v: v["files"][0].update(sha256="0" * 64), "describes another file"),
+        (lambda v: v["operators"][0].update(modules=["ghost"]), "ghost: runs in int8 without a scale"),
+        (lambda v: v.update(format=99), "format 99"),
+    ],
+)
+def test_an_engine_manifest_that_is_wrong(folder, change, text):
+    reengine(folder, change)
+    assert text in only_problem(folder)
+
+
+def test_no_engine_files(folder):
+    (folder / "onnx" / "engine.json").unlink()
+    assert any("engine.json" in p for p in verify_artifact(folder).problems)
 
 
 def test_checks_are_announced_in_order(folder):

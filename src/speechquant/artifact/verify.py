@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechquant.artifact.load import load_artifact, read_json
+from speechquant.artifact.load import load_artifact
 from speechquant.artifact.manifest import MANIFEST, inside
 from speechquant.errors import ArtifactError
 from speechquant.numerics import unpack
@@ -157,30 +157,26 @@ def _scales(artifact: Artifact) -> _Findings:
 
 
 def _engine(artifact: Artifact) -> _Findings:
-    models = sorted(artifact.onnx.glob("*.onnx")) if artifact.onnx.is_dir() else []
-    if not models:
+    # The engine comes with ONNX Runtime, which the other checks do not need.
+    from speechquant.engines.manifest import MANIFEST_NAME, Manifest
+
+    engine = Manifest.load(artifact.onnx)
+    known = {record.module for record in artifact.info.sites}
+    for file in engine.files:
+        path, record = inside(artifact.onnx, file.name), artifact.info.files.get(f"onnx/{file.name}")
+        if record is None or not path.is_file():
+            yield f"onnx/{file.name}: named in {MANIFEST_NAME} but missing"
+        else:
+            same = (record.sha256, record.bytes) == (file.sha256, file.size)
+            yield None if same else f"onnx/{file.name}: {MANIFEST_NAME} describes another file"
+    for name in artifact.info.files:
+        if name.endswith(".onnx") and name.removeprefix("onnx/") not in {file.name for file in engine.files}:
+            yield f"{name}: not named in {MANIFEST_NAME}"
+    for operator in engine.operators:
+        missing = [module for module in operator.modules if operator.int8 and module not in known]
+        yield f"{missing[0]}: runs in int8 without a scale in {MANIFEST}" if missing else None
+    if not engine.files:
         yield "onnx: no engine files; export the artifact again"
-        return
-    for path in models:
-        yield None if path.stat().st_size else f"onnx/{path.name}: is empty"
-    engine = read_json(artifact.onnx / "engine.json")
-    named = {name for name in _strings(engine) if name.endswith((".onnx", ".onnx.data"))}
-    for name in sorted(named):
-        there = inside(artifact.onnx, name).is_file()
-        yield None if there else f"onnx/{name}: named in engine.json but missing"
-    for path in models:
-        yield None if path.name in named else f"onnx/{path.name}: not named in engine.json"
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
 
 
 _CHECKS: dict[str, Callable[[Artifact], _Findings]] = {
