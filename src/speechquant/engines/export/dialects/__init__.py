@@ -1,0 +1,8 @@
+"""How each engine wants a quantized graph to be written."""
+
+from __future__ import annotations
+
+from speechquant.engines.export.dialects.base import Dialect, Lowered, dialect, dialect_names, register
+from speechquant.engines.export.dialects.onnxruntime import OnnxRuntimeDialect
+
+__all__ = ["Dialect", "Lowered", "OnnxRuntimeDialect", "dialect", "dialect_names", "register"]

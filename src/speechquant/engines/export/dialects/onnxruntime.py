@@ -1,0 +1,113 @@
+"""ONNX Runtime on CPUs: unsigned 8-bit activations with zero point 128, signed weights, no output quantizers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from speechquant.engines.export.builder import Builder, replace
+from speechquant.engines.export.dialects.base import Dialect, Lowered, register
+from speechquant.engines.export.dialects.convolution import write_conv
+from speechquant.engines.export.dialects.qdq import array, dequantize_weight, name_of, on_grid, overwrite
+from speechquant.engines.export.plan import fuse, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from speechquant.engines.export.locate import Operator
+    from speechquant.engines.export.plan import Job
+    from speechquant.numerics import ScaleTable
+
+__all__ = ["OnnxRuntimeDialect"]
+
+
+@register
+class OnnxRuntimeDialect(Dialect):
+    """The form that ONNX Runtime turns into MatMulIntegerToFloat, with the same results as the simulation.
+
+    Q -> DQ -> MatMul <- DQ(weight) needs no quantizer behind it, so products keep float accuracy. Integer
+    convolutions would need one before the activation function, where ranges are widest; so convolutions become
+    MatMuls over gathered windows. Linears that read the same value with the same scale become one MatMul.
+    """
+
+    name = "onnxruntime"
+
+    def lower(
+        self, graph: ir.Graph, operators: Sequence[Operator], table: ScaleTable | None
+    ) -> tuple[Lowered, ...]:
+        """Rewrite `graph` in place; without a table everything stays in float."""
+        jobs = [plan(operator, table) for operator in operators]
+        tied = {id(job.operator.weight) for job in jobs if job.operator.kind == "embedding"}
+        shared: dict[int, tuple[ir.Value, ir.Value]] = {}
+        lowered = []
+        for group in fuse(jobs, alone=tied):
+            job = group[0]
+            b = Builder(graph, job.operator.node, job.operator.module)
+            if id(job.operator.weight) in tied:
+                node = _write_tied(b, job, shared)
+            elif job.operator.kind == "conv":
+                node = write_conv(b, job)
+            else:
+                node = _write_linears(b, group)
+            if node is not None:
+                lowered.append(Lowered(tuple(j.operator.module for j in group), node, int8=job.integer))
+        return tuple(lowered)
+
+
+def _write_linears(b: Builder, group: Sequence[Job]) -> str:
+    """Linears that read one value: one MatMul, then Split. Returns the name of the MatMul."""
+    weight = b.const(np.concatenate([job.values for job in group]).T, "weight")
+    scales = [job.scale for job in group if job.scale is not None]
+    if scales:
+        weight = dequantize_weight(b, weight, b.const(np.concatenate(scales), "weight_scale"), axis=1)
+    job = group[0]
+    product = b.op("MatMul", on_grid(b, job.operator.input, job.activation), weight)
+    node = name_of(product)
+    biases = [array(j.operator.bias) for j in group if j.operator.bias is not None]
+    if biases:
+        product = b.op("Add", product, b.const(np.concatenate(biases), "bias"))
+    parts: tuple[ir.Value, ...] = (product,)
+    if len(group) > 1:
+        parts = b.multi("Split", product, b.ints(*(len(j.values) for j in group)), outputs=len(group), axis=-1)
+    for part, member in zip(parts, group, strict=True):
+        replace(member.operator.output, part)
+    return node
+
+
+def _write_tied(b: Builder, job: Job, shared: dict[int, tuple[ir.Value, ir.Value]]) -> str | None:
+    """A Linear and an embedding of one weight, which is written once: integers (channels, vocabulary), or float.
+
+    Returns:
+        The name of the MatMul; None for the embedding, which multiplies nothing.
+    """
+    operator = job.operator
+    key = id(operator.weight)
+    if job.scale is None:
+        overwrite(operator.weight, job.values)
+    elif key not in shared:
+        shared[key] = b.const(job.values.T, "weight"), b.const(job.scale, "weight_scale")
+    if operator.kind == "embedding":
+        if key in shared:
+            _write_embedding(b, operator, *shared[key])
+        return None
+    if key in shared:
+        weight = dequantize_weight(b, *shared[key], axis=1)
+    else:
+        weight = b.op("Transpose", operator.weight, perm=[1, 0])
+    product = b.op("MatMul", on_grid(b, operator.input, job.activation), weight)
+    node = name_of(product)
+    if operator.bias is not None:
+        product = b.op("Add", product, operator.bias)
+    replace(operator.output, product)
+    return node
+
+
+def _write_embedding(b: Builder, operator: Operator, integers: ir.Value, scales: ir.Value) -> None:
+    """Look ids up in a table of integers (channels, vocabulary)."""
+    assert operator.input.shape is not None
+    rank = len(operator.input.shape)
+    columns = b.op("Cast", b.op("Gather", integers, operator.input, axis=1), to=ir.DataType.FLOAT)
+    values = b.op("Mul", columns, b.op("Gather", scales, operator.input, axis=0))
+    replace(operator.output, b.op("Transpose", values, perm=[*range(1, rank + 1), 0]))

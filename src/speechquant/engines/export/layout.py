@@ -1,0 +1,70 @@
+"""Let transposes meet and cancel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["cancel_transposes"]
+
+_ELEMENTWISE = frozenset({"Gelu", "Tanh", "Relu", "Sigmoid", "Erf", "Cast", "Neg", "Sqrt", "Softplus"})
+
+
+def cancel_transposes(graph: ir.Graph) -> None:
+    """Move transposes down through elementwise functions and drop pairs that undo each other.
+
+    Convolutions written channel-last begin and end with a transpose; between two of them, or next to a layer
+    norm, both are wasted copies of the largest tensors of the model.
+    """
+    for node in tuple(graph):
+        if node.op_type == "Transpose":
+            _sink(graph, node)
+    for node in tuple(graph):
+        if node.op_type == "Transpose":
+            _cancel(node)
+
+
+def _sink(graph: ir.Graph, node: ir.Node) -> None:
+    """Move one transpose behind the elementwise functions that alone read it."""
+    source, output = node.inputs[0], node.outputs[0]
+    assert source is not None
+    while len(users := output.uses()) == 1 and not output.is_graph_output():
+        user = users[0].node
+        if user.op_type not in _ELEMENTWISE or len(user.inputs) != 1:
+            return
+        result = user.outputs[0]
+        if result.is_graph_output():
+            return
+        perm = _perm(node)
+        user.replace_input_with(0, source)
+        moved = ir.Node("", "Transpose", [result], [ir.AttrInt64s("perm", perm)], name=f"{user.name}/Transpose")
+        moved.outputs[0].name = f"{result.name}/transposed"
+        moved.outputs[0].shape, moved.outputs[0].type = result.shape, result.type
+        result.shape = source.shape
+        graph.insert_after(user, moved)
+        for consumer, index in tuple(result.uses()):
+            if consumer is not moved:
+                consumer.replace_input_with(index, moved.outputs[0])
+        node, source, output = moved, result, moved.outputs[0]
+
+
+def _cancel(node: ir.Node) -> None:
+    """Let readers of a transpose of a transpose read the original, where the two undo each other."""
+    before = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if before is None or before.op_type != "Transpose" or node.outputs[0].is_graph_output():
+        return
+    first, second = _perm(before), _perm(node)
+    if [first[axis] for axis in second] == list(range(len(first))):
+        original = before.inputs[0]
+        assert original is not None
+        ir.convenience.replace_all_uses_with(node.outputs[0], original)
+
+
+def _perm(node: ir.Node) -> Sequence[int]:
+    perm = node.attributes.get_ints("perm")
+    assert perm is not None
+    return perm

@@ -1,0 +1,114 @@
+"""What is to happen to each operator: its part of the scale table, as arrays ready to be written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechquant.errors import EngineError
+from speechquant.numerics import dequantize, quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence, Set
+
+    from numpy.typing import NDArray
+
+    from speechquant.engines.export.locate import Operator
+    from speechquant.numerics import Entry, ScaleTable
+
+__all__ = ["Activation", "Job", "fuse", "plan"]
+
+_INT8_BITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """How an input is quantized: step size and the range of its integers, one for the whole tensor."""
+
+    scale: float
+    bits: int
+    qmin: int
+    qmax: int
+
+    @property
+    def int8(self) -> bool:
+        """Whether the integers fit 8 bits."""
+        return self.bits <= _INT8_BITS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One operator and what the table says about it.
+
+    `values` is the weight in PyTorch's layout: int8 integers with one float32 `scale` per output channel, or float32
+    where `scale` is None (not quantized, or with more than 8 bits and then rounded to its grid).
+    """
+
+    operator: Operator
+    activation: Activation | None
+    values: NDArray[Any]
+    scale: NDArray[np.float32] | None
+
+    @property
+    def integer(self) -> bool:
+        """Whether both sides of the product are integers of at most 8 bits."""
+        return self.activation is not None and self.activation.int8 and self.scale is not None
+
+
+def plan(operator: Operator, table: ScaleTable | None) -> Job:
+    """Look an operator up in the table; a tied weight follows the entry of any of its owners.
+
+    Raises:
+        EngineError: the table has several scales for one activation.
+    """
+    tensor = operator.weight.const_value
+    assert tensor is not None
+    values = np.asarray(tensor.numpy(), np.float32)
+    activation = _activation(operator, table)
+    entry = _weight_entry(operator.modules, table)
+    if entry is None:
+        return Job(operator, activation, values, None)
+    integers = quantize(values, entry.scale, entry.spec, axis=0)
+    if entry.spec.bits > _INT8_BITS:
+        return Job(operator, activation, dequantize(integers, entry.scale, axis=0), None)
+    scale = np.broadcast_to(entry.scale.astype(np.float32), values.shape[:1]).copy()
+    return Job(operator, activation, integers.astype(np.int8), scale)
+
+
+def fuse(jobs: Iterable[Job], alone: Set[int]) -> list[list[Job]]:
+    """Put Linears together that read one value in one way, so that an engine quantizes and multiplies once.
+
+    Args:
+        jobs: In the order of the graph.
+        alone: `id` of weight values that must keep a matrix of their own.
+
+    Returns:
+        Groups in the order of their first members; everything else is a group of one.
+    """
+    groups: dict[tuple[object, ...], list[Job]] = {}
+    for index, job in enumerate(jobs):
+        operator = job.operator
+        key: tuple[object, ...] = (index,)
+        if operator.kind == "linear" and id(operator.weight) not in alone:
+            key = (id(operator.input), job.activation, job.scale is None, operator.bias is None)
+        groups.setdefault(key, []).append(job)
+    return list(groups.values())
+
+
+def _activation(operator: Operator, table: ScaleTable | None) -> Activation | None:
+    entry = table.get(f"{operator.module}:input") if table is not None and operator.kind != "embedding" else None
+    if entry is None:
+        return None
+    if entry.scale.size != 1:
+        raise EngineError(
+            f"{entry.site.name} has {entry.scale.size} scales; this engine takes one scale per activation"
+        )
+    return Activation(float(entry.scale.reshape(())), entry.spec.bits, entry.spec.qmin, entry.spec.qmax)
+
+
+def _weight_entry(modules: Sequence[str], table: ScaleTable | None) -> Entry | None:
+    if table is None:
+        return None
+    return next((entry for path in modules if (entry := table.get(f"{path}:weight")) is not None), None)

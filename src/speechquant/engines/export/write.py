@@ -1,0 +1,130 @@
+"""Write the graphs of a model for one engine."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    ClearMetadataAndDocStringPass,
+    CommonSubexpressionEliminationPass,
+    DeduplicateInitializersPass,
+    IdentityEliminationPass,
+    RemoveUnusedNodesPass,
+)
+from onnxscript.optimizer import optimize_ir
+
+from speechquant.engines.coverage import read_coverage
+from speechquant.engines.export.dialects import dialect as dialect_of
+from speechquant.engines.export.layout import cancel_transposes
+from speechquant.engines.export.locate import locate
+from speechquant.engines.export.trace import owners_of, trace
+from speechquant.engines.manifest import EngineFile, Manifest, OperatorRecord
+from speechquant.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from speechquant.engines.export.dialects import Dialect, Lowered
+    from speechquant.engines.manifest import Coverage
+    from speechquant.models import ExportPart, SpeechModel
+    from speechquant.numerics import ScaleTable
+
+__all__ = ["Exported", "export_onnx"]
+
+_IR_VERSION = 10
+_PRODUCER = "speechquant"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote into `folder`: graphs of `bytes` in all, and how much of them runs in 8-bit integers."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    bytes: int
+    operators: tuple[OperatorRecord, ...]
+    coverage: Coverage
+
+
+def export_onnx(
+    model: SpeechModel,
+    table: ScaleTable | None,
+    folder: Path,
+    dialect: str = "onnxruntime",
+    progress: Callable[[str], None] | None = None,
+) -> Exported:
+    """Write `<part>.onnx` for every part of a model, and `engine.json`.
+
+    Equal models and tables give equal bytes.
+
+    Args:
+        model: The float model; it is not changed.
+        table: Scales of the sites that are to be quantized; sites that are not in it stay in float. None writes the
+            float32 model.
+        folder: Made if it is not there; files of the same names are replaced.
+        dialect: How quantizers are written, `dialect_names()` lists the choices.
+        progress: Called with the name of each step.
+
+    Raises:
+        EngineError: unknown dialect, a part that cannot be exported, or a table that the engine cannot express.
+        StorageError: the folder cannot be written.
+    """
+    rules = dialect_of(dialect)
+    tell = progress or (lambda _: None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files, records = [], []
+        for part in model.parts():
+            tell(f"export {part.name}")
+            graph, lowered = _graph(model, part, table, rules)
+            path = folder / f"{part.name}.onnx"
+            ir.save(graph, path)
+            files.append(_describe(part.name, path))
+            records += [OperatorRecord(part.name, one.modules, one.node, one.int8) for one in lowered]
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
+    manifest = Manifest(dialect, model.runtime, tuple(files), tuple(records))
+    tell("read back coverage")
+    coverage = read_coverage(folder, manifest)
+    manifest.with_coverage(coverage).save(folder)
+    paths = tuple(folder / file.name for file in files)
+    return Exported(folder, paths, sum(file.size for file in files), tuple(records), coverage)
+
+
+def _graph(
+    model: SpeechModel, part: ExportPart, table: ScaleTable | None, rules: Dialect
+) -> tuple[ir.Model, tuple[Lowered, ...]]:
+    traced = trace(part)
+    operators = locate(traced.graph, owners_of(part.module, model.module))
+    lowered = rules.lower(traced.graph, operators, table)
+    _tidy(traced)
+    return traced, lowered
+
+
+def _tidy(model: ir.Model) -> None:
+    """Fold what is constant, share what is equal, drop what nobody reads or what only a debugger would."""
+    RemoveUnusedNodesPass()(model)
+    optimize_ir(model)
+    cancel_transposes(model.graph)
+    for tidy in (
+        DeduplicateInitializersPass(),
+        IdentityEliminationPass(),
+        CommonSubexpressionEliminationPass(),
+        RemoveUnusedNodesPass(),
+        ClearMetadataAndDocStringPass(),
+    ):
+        tidy(model)
+    model.metadata_props.clear()
+    model.graph.sort()
+    model.ir_version = _IR_VERSION
+    model.producer_name, model.producer_version = _PRODUCER, None
+
+
+def _describe(part: str, path: Path) -> EngineFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return EngineFile(part, path.name, path.stat().st_size, digest)

@@ -1,0 +1,145 @@
+"""`engine.json`: what lies in a folder of engine files, and how to run it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from speechquant.decoding import RuntimeSpec
+from speechquant.errors import ArtifactError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["MANIFEST_NAME", "Coverage", "EngineFile", "Manifest", "OperatorRecord"]
+
+MANIFEST_NAME = "engine.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of a model's weight-bearing operators an engine runs in 8-bit integers.
+
+    `fallbacks` are the dotted paths of those that run in float; `broken` those among them for which the scale table
+    asks for 8 bits, so that anything in it is a defect of the export.
+    """
+
+    int8: int
+    total: int
+    fallbacks: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """One graph of a model: its part ("encode", "step", ...), its file in the folder, size and SHA-256."""
+
+    part: str
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRecord:
+    """One multiplication of a graph and the operators of the model that it computes.
+
+    `node` is its name in the file of `part`; `int8` says that the scale table asks for 8-bit integers.
+    """
+
+    part: str
+    modules: tuple[str, ...]
+    node: str
+    int8: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a folder of engine files holds."""
+
+    dialect: str
+    runtime: RuntimeSpec
+    files: tuple[EngineFile, ...]
+    operators: tuple[OperatorRecord, ...]
+    coverage: Coverage | None = None
+
+    @property
+    def signature(self) -> str:
+        """SHA-256 of everything that decides the output: the graphs and how they are fed."""
+        digest = hashlib.sha256(json.dumps(self.runtime.to_dict(), sort_keys=True).encode())
+        for file in self.files:
+            digest.update(f"{self.dialect}|{file.part}|{file.sha256}|".encode())
+        return digest.hexdigest()
+
+    def path(self, folder: Path, part: str) -> Path:
+        """The file of a part.
+
+        Raises:
+            ArtifactError: the manifest does not list it, or it is not there.
+        """
+        name = next((file.name for file in self.files if file.part == part), None)
+        if name is None:
+            raise ArtifactError(f"{folder / MANIFEST_NAME} lists no {part!r} graph; export the model again")
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing, {MANIFEST_NAME} lists it; export the model again")
+        return path
+
+    def with_coverage(self, coverage: Coverage) -> Manifest:
+        """This manifest with what was read back from the engine."""
+        return replace(self, coverage=coverage)
+
+    def save(self, folder: Path) -> Path:
+        """Write `engine.json`.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        path = folder / MANIFEST_NAME
+        content = {"format": _FORMAT} | asdict(self) | {"runtime": self.runtime.to_dict()}
+        try:
+            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read `engine.json`.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or of another version.
+        """
+        path = folder / MANIFEST_NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote") from None
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path} is not readable JSON ({error}); export the model again") from error
+        version = content.get("format") if isinstance(content, dict) else None
+        if version != _FORMAT:
+            raise ArtifactError(f"{path} has format {version!r}, this version reads {_FORMAT}; export the model again")
+        try:
+            return _parse(content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path} is damaged ({error}); export the model again") from error
+
+
+def _parse(content: Mapping[str, Any]) -> Manifest:
+    coverage = content["coverage"]
+    return Manifest(
+        dialect=str(content["dialect"]),
+        runtime=RuntimeSpec.from_dict(content["runtime"]),
+        files=tuple(EngineFile(**file) for file in content["files"]),
+        operators=tuple(OperatorRecord(**{**r, "modules": tuple(r["modules"])}) for r in content["operators"]),
+        coverage=None
+        if coverage is None
+        else Coverage(
+            int(coverage["int8"]), int(coverage["total"]), tuple(coverage["fallbacks"]), tuple(coverage["broken"])
+        ),
+    )
