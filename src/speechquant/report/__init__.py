@@ -1,1 +1,42 @@
-"""report"""
+"""The HTML report: plain data in, one self-contained page out."""
+
+from __future__ import annotations
+
+from speechquant.report.data import (
+    Coverage,
+    CutoffResult,
+    Dataset,
+    LatencyRow,
+    LayerResult,
+    References,
+    ReportData,
+    SiteHistogram,
+    Sizes,
+    SpeakerResult,
+    System,
+    SystemKey,
+    TranscriptRow,
+)
+from speechquant.report.page import render, write_report
+from speechquant.report.verdict import ALPHA, Verdict, judge
+
+__all__ = [
+    "ALPHA",
+    "Coverage",
+    "CutoffResult",
+    "Dataset",
+    "LatencyRow",
+    "LayerResult",
+    "References",
+    "ReportData",
+    "SiteHistogram",
+    "Sizes",
+    "SpeakerResult",
+    "System",
+    "SystemKey",
+    "TranscriptRow",
+    "Verdict",
+    "judge",
+    "render",
+    "write_report",
+]

@@ -1,0 +1,21 @@
+"""Plots as inline SVG strings. Each takes plain results and a width in pixels, and knows one picture."""
+
+from __future__ import annotations
+
+from speechquant.report.plots.cutoffs import draw_cutoffs
+from speechquant.report.plots.histogram import MARKERS, draw_histogram, marker_of
+from speechquant.report.plots.latency import draw_latency
+from speechquant.report.plots.ranges import draw_ranges
+from speechquant.report.plots.sensitivity import draw_sensitivity
+from speechquant.report.plots.whiskers import draw_systems
+
+__all__ = [
+    "MARKERS",
+    "draw_cutoffs",
+    "draw_histogram",
+    "draw_latency",
+    "draw_ranges",
+    "draw_sensitivity",
+    "draw_systems",
+    "marker_of",
+]

@@ -1,0 +1,58 @@
+"""WER against the percentile cut-off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from speechquant.report.formats import percent
+from speechquant.report.plots.axes import x_axis, y_axis
+from speechquant.report.plots.canvas import Canvas, text_width
+from speechquant.report.plots.scales import LinearScale, LogScale, fitting_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from speechquant.report.data import CutoffResult
+
+__all__ = ["draw_cutoffs"]
+
+_TOP = 34
+_BOTTOM = 260
+_LEFT = 44
+
+
+def draw_cutoffs(
+    cutoffs: Sequence[CutoffResult], p_opt: float | None, float_wer: float | None, width: int
+) -> str:
+    """The search over p (percent), the chosen p marked, the float WER (percent) as a line where known."""
+    results = sorted(cutoffs, key=lambda c: c.p)
+    best = next((c for c in results if c.p == p_opt), None)
+    spoken = f"; best {percent(best.wer)} at p = {best.p:g} %" if best else ""
+    canvas = Canvas(width, _BOTTOM + 40, f"WER against cut-off, {len(results)} candidates{spoken}")
+    wers = [c.wer for c in results] + ([] if float_wer is None else [float_wer])
+    y = fitting_scale(wers, _BOTTOM, _TOP)
+    x = LinearScale(results[0].p, max(results[-1].p, results[0].p + 0.01), _LEFT + 8, width - 12)
+    log = ", logarithmic" if isinstance(y, LogScale) else ""
+    y_axis(canvas, y, _LEFT, width)
+    x_axis(canvas, x, (_BOTTOM, _BOTTOM + 4), "cut-off p in %", lambda v: f"{v:g}")
+    canvas.text((0, 14), f"WER in %{log}", "axis")
+    if float_wer is not None:
+        canvas.line((_LEFT, y(float_wer)), (width, y(float_wer)), "reference")
+        canvas.text((width - 4, y(float_wer) + 15), f"float {percent(float_wer)}", "label halo", "end")
+    canvas.path([(x(c.p), y(c.wer)) for c in results], "curve")
+    for c in results:
+        tip = f"p = {c.p:g} %: WER {percent(c.wer)}, {c.errors:,} errors"
+        canvas.circle((x(c.p), y(c.wer)), 2.6, "dot fill-quantized", tip)
+    if best is not None:
+        _mark(canvas, best, (x(best.p), y(best.wer)))
+    return canvas.markup()
+
+
+def _mark(canvas: Canvas, best: CutoffResult, at: tuple[float, float]) -> None:
+    text = f"p_opt = {best.p:g} %, WER {percent(best.wer)}"
+    canvas.line((at[0], _TOP - 8), (at[0], _BOTTOM), "threshold")
+    canvas.circle(at, 6.5, "dot fill-selected", text)
+    fits = at[0] + 8 + text_width(text) < canvas.width
+    canvas.text(
+        (at[0] + (6 if fits else -6), _TOP - 2), text, "label halo strong", "start" if fits else "end"
+    )

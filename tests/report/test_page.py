@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from itertools import pairwise
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from speechquant.errors import MissingExtraError, StorageError
+from speechquant.numerics import Histogram
+from speechquant.report import (
+    CutoffResult,
+    LatencyRow,
+    LayerResult,
+    ReportData,
+    SiteHistogram,
+    System,
+    TranscriptRow,
+    render,
+    write_report,
+)
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+URL_ATTRIBUTES = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"}
+EVIL = "<script>alert(1)</script>\"'&"
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for and fails on tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.all_text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+        self.texts.setdefault(tag, [])
+        if tag not in VOID:
+            self.open.append(tag)
+            self.texts[tag].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        for tag in set(self.open):
+            self.texts[tag][-1] += data
+        if not {"style", "script"} & set(self.open):
+            self.all_text.append(data)
+
+    def having(self, attribute: str) -> list[str]:
+        return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.all_text).replace("\N{NARROW NO-BREAK SPACE}", " ").split())
+
+
+@pytest.fixture(scope="module")
+def html(report_data):
+    return render(report_data)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def smallest(**changes) -> ReportData:
+    data = ReportData(
+        "t", "m", "max", "W8A8", "transcripts", (System("float", "Float", 500, 1, 1, 1, 0.6, 0, 1),)
+    )
+    return replace(data, **changes)
+
+
+def test_the_verdict_comes_before_every_other_heading(page):
+    assert page.texts["h1"] == ["Moonshine tiny in 8 bits"]
+    assert page.texts["h2"][0] == "Same accuracy, but not int8 everywhere"
+    assert (
+        "WER 2.55 % against 2.32 % in float (p = 0.31, 1,684 words), 25.3 % of the size, "
+        "2.1\N{MULTIPLICATION SIGN} faster." in page.text
+    )
+
+
+def test_headings_do_not_skip_levels(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+
+
+def test_one_table_row_per_system_with_its_figures(html, report_data):
+    rows = re.findall(r'<tr data-system="(\w+)">(.*?)</tr>', html, re.DOTALL)
+    assert [key for key, _ in rows] == [s.key for s in report_data.systems]
+    cells = [
+        unescape(re.sub(r"<[^>]+>", "", c).strip())
+        for c in re.findall(r"<t[hd].*?</t[hd]>", rows[1][1], re.DOTALL)
+    ]
+    assert [c.replace("\N{NARROW NO-BREAK SPACE}", " ") for c in cells] == [
+        "Naive max int8", "105.82 %", "98.20 to 113.90 %", "1,684", "1,109", "301", "372", "< 0.001", "worse",
+    ]  # fmt: skip
+
+
+def test_every_part_of_the_run_is_on_the_page(page, report_data):
+    for text in (
+        *(layer.layer for layer in report_data.layers),
+        *(site.site for site in report_data.histograms),
+        *report_data.warnings,
+        *report_data.coverage.fallbacks,
+        *(f"{name} {version}" for name, version in report_data.versions.items()),
+        "p_opt = 0.05 %",
+        "gamma = 0.25",
+        "58 of 60 weight-bearing operators",
+        "repetition limit on 31 utterances",
+        "5 min 12 s",
+        "2,310.4 MB",
+        "speechquant quantize --recipe recipe.yaml",
+        "calibration: demo:calibration",
+        "WER by speaker (2)",
+    ):
+        assert text in page.text, text
+
+
+def test_selected_layers_are_shown_first_and_the_rest_folded(html):
+    section = html[html.index('<section id="histograms"') : html.index('<section id="ranges"')]
+    shown, folded = section.split("<details>")
+    assert re.findall(r"<h3>([\w.]+)", shown) == ["conv.0", "conv.1", "conv.2", "conv.2"]
+    assert set(re.findall(r"<h3>([\w.]+)", folded)) >= {"input", "encoder.0", "decoder.5", "head"}
+
+
+def test_changed_words_are_marked(page):
+    assert page.texts["del"] == ["struck out", "marriage.", "skylark", "long"]
+    assert page.texts["ins"] == ["underlined", "carriage.", "sky lark"]
+
+
+def test_nothing_is_loaded_from_outside(html, page):
+    for tag, attrs in page.tags:
+        for name in URL_ATTRIBUTES & attrs.keys():
+            assert attrs[name].startswith("#") or attrs[name] == "data:,", (tag, attrs)
+    assert not re.search(r"https?://|url\(|@import", html)
+    assert not any(name.startswith("on") or name == "style" for _, attrs in page.tags for name in attrs)
+
+
+def test_figures_tables_and_scroll_boxes_have_names(page):
+    for tag, attrs in page.tags:
+        if tag == "svg":
+            assert attrs["role"] == "img"
+            assert attrs["aria-label"]
+        if attrs.get("tabindex") == "0":
+            assert attrs["aria-label"]
+    assert len(page.texts["caption"]) == len(page.texts["table"])
+    assert all(page.texts["caption"])
+    assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page):
+    ids = page.having("id")
+    assert len(ids) == len(set(ids))
+    links = [h for h in page.having("href") if h.startswith("#")]
+    assert {h[1:] for h in links} | set(page.having("aria-labelledby")) <= set(ids)
+
+
+def test_plots_are_well_formed_and_in_theme_colours(html):
+    plots = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]
+    assert len(plots) > 20
+    for plot in plots:
+        for element in plot.iter():
+            assert not {"fill", "stroke", "style"} & set(element.keys())
+            assert not any(
+                "nan" in value or "inf" in value for key, value in element.items() if key in {"x", "y", "d"}
+            )
+
+
+def test_user_text_is_escaped_everywhere():
+    histogram = Histogram.empty().add([0.5, 1.0, 2.0])
+    data = ReportData(
+        title=EVIL,
+        model=EVIL,
+        method=EVIL,
+        bits=EVIL,
+        references="transcripts",
+        systems=(
+            System("float", EVIL, 500, 1, 1, 1, 2.0, 1.0, 3.0),
+            System("quantized", EVIL, 500, 1, 1, 1, 2.0, 1.0, 3.0, 0.5),
+        ),
+        layers=(LayerResult(EVIL, 5.0, 1.0, selected=True),),
+        selected_layers=(EVIL,),
+        cutoffs=(CutoffResult(0.1, 3.0, 4),),
+        histograms=(SiteHistogram(EVIL, EVIL, histogram, {EVIL: 1.0, "chosen": 1.5}),),
+        latency=(LatencyRow(1, 2, 1, EVIL),),
+        transcripts=(TranscriptRow(EVIL, EVIL, EVIL, f"x {EVIL}", EVIL),),
+        recipe_yaml=EVIL,
+        versions={EVIL: EVIL},
+        warnings=(EVIL,),
+        seconds={EVIL: 1.0},
+        command=EVIL,
+    )  # fmt: skip
+    html = render(data)
+    page = Page(html)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "<script>alert" not in html
+    assert "&amp;lt;" not in html
+    assert page.text.count("<script>alert(1)</script>\"'&") > 20
+
+
+def test_a_run_with_nothing_but_float_figures_renders():
+    page = Page(render(smallest()))
+    assert "No accuracy measured" in page.text
+    for absent in ("sensitivity", "cutoffs", "histograms", "ranges", "engine", "transcripts", "warnings"):
+        assert absent not in page.having("id")
+    assert "svg" in page.texts
+
+
+def test_a_run_without_any_figures_renders():
+    page = Page(render(smallest(systems=())))
+    assert "accuracy" not in page.having("id")
+    assert "reproduce" in page.having("id")
+
+
+def test_audio_only_speaks_of_disagreement(report_data):
+    page = Page(render(replace(report_data, references="float model")))
+    assert page.texts["h2"][0] == "Differs from the float model"
+    assert "Disagreement on the test set" in page.text
+    assert "No transcripts were given" in page.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"histograms": (SiteHistogram("a", "a:input", Histogram.empty(), {}),)},
+        {"histograms": (SiteHistogram("a", "a:input", Histogram.empty().add([0.0, 0.0]), {"max": 0.0}),)},
+        {"layers": (LayerResult("a", 0.6, 0.0, selected=False),)},
+        {
+            "layers": (
+                LayerResult("a", 0.6, -3.0, selected=False),
+                LayerResult("b", 400.0, 399.4, selected=True),
+            )
+        },
+        {"cutoffs": (CutoffResult(0.0, 0.0, 0),)},
+        {"cutoffs": (CutoffResult(0.0, 120.0, 9), CutoffResult(0.5, 0.0, 0)), "p_opt": 0.5},
+        {"systems": (System("float", "Float", 500, 0, 0, 0, 0.0, 0.0, 0.0),)},
+        {"systems": (System("float", "Float", 0, 0, 0, 0, float("nan"), float("nan"), float("nan")),)},
+        {"latency": (LatencyRow(0.0, 0.0, 0.0),)},
+        {"transcripts": (TranscriptRow("a", None, "", ""),)},
+    ],
+)
+def test_extreme_results_render(changes):
+    html = render(smallest(**changes))
+    Page(html)
+    assert not re.search(r'="[^"]*\b(nan|inf)\b', html)
+
+
+def test_written_file_replaces_the_old_one(tmp_path, report_data, html):
+    target = tmp_path / "report.html"
+    target.write_text("old")
+    assert write_report(report_data, target) == target
+    assert target.read_text(encoding="utf-8") == html
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("name", ["missing/report.html", "folder"])
+def test_unwritable_target_is_one_clear_line(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="cannot write the report") as caught:
+        write_report(smallest(), tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_missing_jinja_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r"speechquant\[report\]"):
+        render(smallest())

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from speechquant.report import Coverage, LatencyRow, ReportData, Sizes, System, judge
+
+
+def run(wer: float, p: float | None, words: int = 1684, **changes) -> ReportData:
+    systems = (
+        System("float", "Float", words, 28, 6, 5, 2.32, 1.6, 3.1),
+        System("quantized", "Int8", words, 31, 7, 5, wer, 1.8, 3.4, p),
+    )
+    data = ReportData("t", "m", "stablequant", "W8A8", "transcripts", systems)
+    return replace(data, **changes)
+
+
+@pytest.mark.parametrize(
+    ("wer", "p", "words", "level", "headline"),
+    [
+        (2.55, 0.31, 1684, "good", "Same accuracy"),
+        (2.10, 0.31, 1684, "good", "Same accuracy"),
+        (3.60, 0.03, 1684, "bad", "Significantly worse"),
+        (1.10, 0.03, 1684, "good", "Significantly better"),
+        (3.30, 0.08, 1684, "unclear", "No significant difference"),
+        (2.55, 0.31, 399, "unclear", "Cannot tell: too few words"),
+        (2.55, 0.31, 400, "good", "Same accuracy"),
+        (9.90, 0.001, 100, "bad", "Significantly worse"),
+        (2.32, None, 1684, "unclear", "Cannot tell: no test"),
+    ],
+)
+def test_accuracy_verdicts(wer, p, words, level, headline):
+    verdict = judge(run(wer, p, words))
+    assert (verdict.level, verdict.headline) == (level, headline)
+
+
+def test_sentence_states_every_gain():
+    latency = (LatencyRow(1, 20.0, 10.0), LatencyRow(10, 190.0, 90.0))
+    verdict = judge(run(2.55, 0.31, sizes=Sizes(1000, 253), latency=latency, coverage=Coverage(60, 60)))
+    assert verdict.sentence.replace("\N{NARROW NO-BREAK SPACE}", " ") == (
+        "WER 2.55 % against 2.32 % in float (p = 0.31, 1,684 words), 25.3 % of the size, "
+        "2.1\N{MULTIPLICATION SIGN} faster."
+    )
+    assert verdict.caveats == ()
+    assert verdict.level == "good"
+
+
+def test_slower_is_called_slower():
+    assert (
+        "2.0\N{MULTIPLICATION SIGN} slower"
+        in judge(run(2.55, 0.31, latency=(LatencyRow(1, 10.0, 20.0),))).sentence
+    )
+
+
+def test_float_fallback_is_never_good():
+    verdict = judge(run(2.55, 0.31, coverage=Coverage(58, 60, ("a", "b"))))
+    assert verdict.level == "unclear"
+    assert "not int8 everywhere" in verdict.headline
+    assert any("2 of 60 operators" in c for c in verdict.caveats)
+
+
+def test_simulation_alone_is_never_good():
+    data = run(2.55, 0.31)
+    systems = (data.systems[0], replace(data.systems[1], key="simulated"))
+    verdict = judge(replace(data, systems=systems))
+    assert (verdict.level, verdict.headline) == ("unclear", "Same accuracy, in simulation")
+
+
+def test_dev_results_say_that_they_are_optimistic():
+    data = run(2.55, 0.31)
+    verdict = judge(replace(data, systems=tuple(replace(s, dataset="dev") for s in data.systems)))
+    assert any("dev set" in c for c in verdict.caveats)
+
+
+def test_test_set_wins_over_dev_set():
+    data = run(2.55, 0.31)
+    dev = tuple(replace(s, dataset="dev", wer=50.0) for s in data.systems)
+    assert "50.00" not in judge(replace(data, systems=dev + data.systems)).sentence
+
+
+def test_without_transcripts_no_accuracy_is_claimed():
+    verdict = judge(run(0.2, 0.5, references="float model"))
+    assert (verdict.level, verdict.headline) == ("unclear", "Agrees with the float model")
+    assert "accuracy" not in verdict.sentence
+    assert any("not known" in c for c in verdict.caveats)
+
+
+def test_runaway_decoding_is_mentioned():
+    data = run(2.55, 0.31)
+    systems = (data.systems[0], replace(data.systems[1], capped=3))
+    assert any("length limit on 3" in c for c in judge(replace(data, systems=systems)).caveats)
