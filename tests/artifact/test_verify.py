@@ -180,8 +180,8 @@ def test_no_engine_files(folder):
 
 def test_checks_are_announced_in_order(folder):
     heard = []
-    result = verify_artifact(folder, on_check=heard.append)
-    assert heard == [check.name for check in result.checks]
+    result = verify_artifact(folder, on_check=lambda *step: heard.append(step))
+    assert heard == [(i, len(result.checks), check.name) for i, check in enumerate(result.checks)]
     assert all(check.passed and check.items for check in result.checks)
 
 

@@ -51,24 +51,26 @@ class Verification:
         return tuple(problem for check in self.checks for problem in check.problems)
 
 
-def verify_artifact(folder: str | Path, *, on_check: Callable[[str], None] | None = None) -> Verification:
+def verify_artifact(
+    folder: str | Path, *, on_check: Callable[[int, int, str], None] | None = None
+) -> Verification:
     """Check hashes, missing and extra files, tensors, scales, and the engine's files.
 
     Hidden files at the top of the folder (`.gitattributes`, download caches) are ignored.
 
     Args:
         folder: the artifact.
-        on_check: called with the name of each check before it starts.
+        on_check: called before each check with the checks done, their number, and the name of the next.
 
     Raises:
         ArtifactError: there is no artifact, or its `quantization.json` cannot be understood; without that
             nothing else can be judged.
     """
     artifact = load_artifact(folder)
-    done = []
+    done: list[Check] = []
     for name, check in _CHECKS.items():
         if on_check is not None:
-            on_check(name)
+            on_check(len(done), len(_CHECKS), name)
         problems: list[str] = []
         items = 0
         try:

@@ -1,0 +1,43 @@
+"""`speechquant inspect`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path  # noqa: TC003 - typer reads annotations
+from typing import Annotated
+
+import typer
+
+__all__ = ["inspect"]
+
+_HELP = """List every quantized tensor: bits, scale, clipped or not, and what the engine really runs in int8.
+
+Examples:
+
+    speechquant inspect hubert-int8
+
+    speechquant inspect hubert-int8 --json | jq '.sites[] | select(.runs == "float")'
+"""
+
+
+def inspect(
+    artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run the job; the help text is `_HELP`."""
+    from speechquant.cli.tables import print_inspection
+    from speechquant.jobs.inspect import inspect as job
+
+    found = job(artifact)
+    if as_json:
+        info = found.info.model_dump(mode="json", exclude={"sites", "files"})
+        coverage = asdict(found.coverage) if found.coverage else None
+        sites = [asdict(row) for row in found.rows]
+        typer.echo(json.dumps(info | {"coverage": coverage, "sites": sites}, ensure_ascii=False))
+    else:
+        print_inspection(found)
+
+
+inspect.__doc__ = _HELP

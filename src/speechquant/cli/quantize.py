@@ -1,0 +1,50 @@
+"""`speechquant quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads annotations
+from typing import Annotated, Any
+
+import typer
+
+from speechquant.cli.recipe_options import recipe_options
+
+__all__ = ["quantize"]
+
+_HELP = """Quantize a speech model and prove its word error rate.
+
+Examples:
+
+    speechquant quantize demo -o build/demo
+
+    speechquant quantize ./my-model --calibration cal.jsonl --dev dev.csv --test test.tsv -o out
+
+    speechquant quantize ./my-model --audio-only calls/ -o out
+
+    speechquant quantize --recipe out/recipe.yaml -o again
+"""
+
+
+def quantize(
+    model: Annotated[
+        str | None, typer.Argument(help="Model folder, hub id, `demo` or `demo:hubert-mini`.")
+    ] = None,
+    *,
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML file of settings; options given here override it.")
+    ] = None,
+    **settings: Any,
+) -> None:
+    """Run the job; the help text is `_HELP`."""
+    from speechquant.cli.progress import StderrProgress
+    from speechquant.jobs.quantize import quantize as job
+    from speechquant.jobs.recipe import load_recipe
+    from speechquant.jobs.sources import shipped_recipe
+
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    path = recipe or (shipped_recipe(model) if model else None)
+    job(load_recipe(path, model=model, **settings), progress=StderrProgress())
+
+
+quantize.__doc__ = _HELP
+quantize = recipe_options(quantize)

@@ -1,0 +1,92 @@
+"""Results as tables for people, on stdout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from speechquant.artifact import Verification
+    from speechquant.jobs.evaluate import EvaluationReport
+    from speechquant.jobs.inspect import Inspection
+
+__all__ = ["print_evaluation", "print_inspection", "print_verification"]
+
+_SHOWN_PROBLEMS = 20
+
+
+def print_evaluation(report: EvaluationReport) -> None:
+    """One line per model, the paired tests, and what was left out."""
+    table = _table("model", "WER %", "95 % interval", "words", "sub", "del", "ins", "skipped", "capped")
+    for result in report.results:
+        found = result.evaluation
+        errors, interval = found.errors, found.interval
+        table.add_row(
+            escape(result.target),
+            f"{found.wer:.2f}",
+            f"{interval.low:.2f} to {interval.high:.2f}",
+            *(str(n) for n in (errors.words, errors.substitutions, errors.deletions, errors.insertions)),
+            str(len(found.skipped)),
+            str(found.capped),
+        )
+    _print(table, f"{report.data}, text normaliser {report.normalizer}")
+    for test in report.tests:
+        better = {"first": test.first, "second": test.second, None: "neither"}[test.outcome.better]
+        _print(
+            f"MAPSSWE: {test.first} against {test.second}: p = {test.outcome.p_value:.3g}, better: {better}"
+        )
+
+
+def print_inspection(found: Inspection) -> None:
+    """One line per quantized tensor, then what the engine runs in 8 bits."""
+    info = found.info
+    _print(f"{info.model.name}: {info.bits} by {info.method}")
+    table = _table("site", "layer", "bits", "scale", "clips at", "clipped", "runs in")
+    for row in found.rows:
+        many = f" (of {row.scales})" if row.scales > 1 else ""
+        table.add_row(
+            escape(row.site),
+            escape(row.layer),
+            str(row.bits),
+            f"{row.scale:.4g}{many}",
+            f"{row.threshold:.4g}",
+            "yes" if row.clipped else "",
+            row.runs,
+        )
+    _print(table)
+    if found.coverage is not None:
+        _print(f"{found.coverage.int8} of {found.coverage.total} operators with weights run in int8")
+        for name in found.coverage.fallbacks:
+            defect = ", although int8 was asked for" if name in found.coverage.broken else ""
+            _print(f"runs in float: {name}{defect}")
+
+
+def print_verification(found: Verification) -> None:
+    """One line per check, then the problems."""
+    table = _table("check", "items", "result")
+    for check in found.checks:
+        table.add_row(check.name, str(check.items), "ok" if check.passed else f"{len(check.problems)} wrong")
+    _print(table)
+    for problem in found.problems[:_SHOWN_PROBLEMS]:
+        _print(problem)
+    if len(found.problems) > _SHOWN_PROBLEMS:
+        _print(f"and {len(found.problems) - _SHOWN_PROBLEMS} more")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
+    return table
+
+
+def _print(*items: Table | str) -> None:
+    """Tables are as wide as their contents when nobody looks, so that `grep` finds whole lines."""
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else 1000
+    for item in items:
+        console.print(item, width=width, markup=False, soft_wrap=isinstance(item, str))

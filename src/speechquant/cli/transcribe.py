@@ -1,0 +1,58 @@
+"""`speechquant transcribe`."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads annotations
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["transcribe"]
+
+_HELP = """Turn audio files of any length into text.
+
+Examples:
+
+    speechquant transcribe hubert-int8 call.wav
+
+    speechquant transcribe hubert-int8 recordings/ --format srt --output-dir subtitles
+"""
+
+
+def transcribe(
+    model: Annotated[str, typer.Argument(help="Artifact, or a float model folder or hub id.")],
+    audio: Annotated[list[Path], typer.Argument(help="Audio files, and folders searched for them.")],
+    *,
+    kind: Annotated[
+        Literal["txt", "json", "srt"], typer.Option("--format", "-f", help="Text, JSON lines or subtitles.")
+    ] = "txt",
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Write one file per recording there.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Engine that runs an artifact.")] = "onnxruntime",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
+) -> None:
+    """Run the job; the help text is `_HELP`."""
+    from speechquant.cli.progress import StderrProgress
+    from speechquant.errors import AudioError
+    from speechquant.jobs.transcribe import find_audio
+    from speechquant.jobs.transcribe import transcribe as job
+    from speechquant.jobs.transcripts import TranscriptWriter
+
+    files, progress = find_audio(audio), StderrProgress()
+    writer = TranscriptWriter(files, kind, folder=output_dir)
+    good = 0
+    strict = strict or len(files) == 1
+    for result in job(model, files, engine=engine, threads=threads, strict=strict, progress=progress):
+        good += result.transcript is not None
+        if result.problem:
+            progress.note(f"skipped: {result.problem}")
+        writer.write(result)
+    if good < len(files):
+        progress.note(f"{len(files) - good} of {len(files)} files were skipped")
+    if not good:
+        raise AudioError(f"none of {len(files)} files could be transcribed")
+
+
+transcribe.__doc__ = _HELP

@@ -1,0 +1,110 @@
+"""Open what the user names as something that transcribes: an artifact, or a float model through torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from speechquant.artifact import is_artifact, load_artifact
+from speechquant.decoding import CTCFrames, CTCVocabulary, load_vocabulary
+from speechquant.errors import ArtifactError, MissingExtraError, RecipeError
+from speechquant.jobs.sources import resolve_model
+
+if TYPE_CHECKING:
+    from speechquant.decoding import Recognizer, RuntimeSpec, Vocabulary
+
+__all__ = ["Target", "TargetKind", "choose_normalizer", "open_target"]
+
+TargetKind = Literal["artifact", "float model"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """Something that transcribes. `ctc` says how frames become words and is None for other models."""
+
+    name: str
+    kind: TargetKind
+    recognizer: Recognizer
+    runtime: RuntimeSpec
+    ctc: CTCFrames | None
+    normalizer: str
+
+
+def open_target(name: str | Path, *, engine: str = "onnxruntime", threads: int | None = None) -> Target:
+    """Open an artifact on an engine, or a float model in torch.
+
+    Args:
+        name: an artifact folder, a model folder, a hub id, `demo` or `demo:hubert-mini`.
+        engine: runs artifacts.
+        threads: CPU threads; the engine's choice by default.
+
+    Raises:
+        ArtifactError, ModelError, EngineError: it cannot be opened.
+        MissingExtraError: a float model without the extra `quantize`.
+    """
+    if threads is not None and threads < 1:
+        raise RecipeError(f"{threads} threads are not possible; give 1 or more")
+    folder = Path(name)
+    if is_artifact(folder):
+        return _artifact(folder, str(name), engine, threads)
+    if not str(name).strip() or (folder.is_file() and not folder.is_dir()):
+        raise ArtifactError(f"{name}: is neither an artifact nor a model folder; give the folder itself")
+    return _float_model(str(name), threads)
+
+
+def choose_normalizer(targets: list[Target], wanted: str | None) -> str:
+    """The text normaliser for all targets: the one asked for, or the one that they agree on.
+
+    Raises:
+        RecipeError: the targets need different ones and none was asked for.
+    """
+    if wanted is not None:
+        return wanted
+    found = {target.normalizer for target in targets}
+    if len(found) > 1:
+        raise RecipeError(
+            f"the models use different text normalisers ({', '.join(sorted(found))}); choose one with "
+            "--normalizer"
+        )
+    return found.pop()
+
+
+def _artifact(folder: Path, name: str, engine: str, threads: int | None) -> Target:
+    from speechquant.engines import load_recognizer
+    from speechquant.engines.manifest import Manifest
+
+    artifact = load_artifact(folder)
+    runtime = Manifest.load(artifact.onnx).runtime
+    recognizer = load_recognizer(folder, engine=engine, threads=threads)
+    recorded = artifact.metrics.get("normalizer")
+    normalizer = recorded if isinstance(recorded, str) else _normalizer(runtime)
+    ctc = _frames(runtime, load_vocabulary(folder))
+    return Target(name, "artifact", recognizer, runtime, ctc, normalizer)
+
+
+def _float_model(name: str, threads: int | None) -> Target:
+    try:
+        import torch
+
+        from speechquant.models import load_model
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{name} is not an artifact, and float models need PyTorch: pip install 'speechquant[quantize]'"
+        ) from error
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model: Any = load_model(resolve_model(name))
+    ctc = _frames(model.runtime, model.vocabulary)
+    return Target(name, "float model", model.recognizer(), model.runtime, ctc, _normalizer(model.runtime))
+
+
+def _frames(runtime: RuntimeSpec, vocabulary: Vocabulary) -> CTCFrames | None:
+    if runtime.task != "ctc":
+        return None
+    delimiter = vocabulary.delimiter if isinstance(vocabulary, CTCVocabulary) else None
+    return CTCFrames(vocabulary, runtime.blank, delimiter, runtime.frame_seconds)
+
+
+def _normalizer(runtime: RuntimeSpec) -> str:
+    return "whisper-english" if runtime.writes_punctuation else "upper"

@@ -1,0 +1,130 @@
+"""Transcripts as files: plain text, JSON lines, SubRip subtitles."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from speechquant.artifact import storage_error
+from speechquant.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from speechquant.decoding import LongTranscript
+    from speechquant.jobs.transcribe import FileTranscript
+
+__all__ = ["TranscriptFormat", "TranscriptWriter", "format_transcript"]
+
+TranscriptFormat = Literal["txt", "json", "srt"]
+
+
+def format_transcript(result: FileTranscript, kind: TranscriptFormat) -> str:
+    """One file's transcript, without a newline at the end.
+
+    `txt` is the text on one line, `json` one object on one line with times in seconds, `srt` subtitles.
+    """
+    transcript = result.transcript
+    if kind == "json":
+        return json.dumps(_record(result), ensure_ascii=False)
+    if transcript is None:
+        return ""
+    return transcript.text if kind == "txt" else _subtitles(transcript)
+
+
+class TranscriptWriter:
+    """Writes transcripts to standard output, or `NAME.txt` (`.json`, `.srt`) for each file into one folder.
+
+    Files that would have the same name (`a.wav` and `b/a.wav`) are called by their whole paths. A file in the
+    folder is complete or not there at all. On standard output the text of several files begins with the path
+    and a tab; JSON says by itself which file it is about.
+
+    Args:
+        files: all that will be written.
+        kind: the format.
+        folder: made if it is not there; None for standard output.
+
+    Raises:
+        RecipeError: subtitles of several files on standard output.
+        StorageError: the folder cannot be made.
+    """
+
+    def __init__(self, files: Sequence[Path], kind: TranscriptFormat, *, folder: Path | None = None) -> None:
+        self._folder, self._kind, self._several = folder, kind, len(files) > 1
+        stems = Counter(path.stem.casefold() for path in files)
+        self._names = {
+            path: path.stem if stems[path.stem.casefold()] == 1 else _whole(path) for path in files
+        }
+        if folder is None:
+            if kind == "srt" and self._several:
+                raise RecipeError("subtitles of several files need --output-dir")
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(folder, error) from error
+
+    def write(self, result: FileTranscript) -> None:
+        """Write one result; a file without transcript appears in JSON on standard output only.
+
+        Raises:
+            StorageError: disk full or no permission.
+        """
+        text = f"{format_transcript(result, self._kind)}\n"
+        if self._folder is None:
+            if result.transcript is not None or self._kind == "json":
+                prefix = f"{result.path}\t" if self._several and self._kind == "txt" else ""
+                sys.stdout.write(prefix + text)
+                sys.stdout.flush()
+        elif result.transcript is not None:
+            self._replace(self._folder / f"{self._names[result.path]}.{self._kind}", text)
+
+    def _replace(self, target: Path, text: str) -> None:
+        partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+        try:
+            partial.write_bytes(text.encode())
+            partial.replace(target)
+        except OSError as error:
+            raise storage_error(target, error) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> str:
+    return "_".join(part for part in path.parts if part not in {path.anchor, "..", "."})
+
+
+def _record(result: FileTranscript) -> dict[str, object]:
+    transcript = result.transcript
+    if transcript is None:
+        return {"path": str(result.path), "error": result.problem}
+    return {
+        "path": str(result.path),
+        "text": transcript.text,
+        "seconds": round(transcript.seconds, 3),
+        "capped": transcript.capped,
+        "segments": [
+            {"start": round(s.start, 3), "end": round(s.end, 3), "text": s.text} for s in transcript.segments
+        ],
+        "words": [
+            {"start": round(w.start, 3), "end": round(w.end, 3), "text": w.text} for w in transcript.words
+        ],
+    }
+
+
+def _subtitles(transcript: LongTranscript) -> str:
+    return "\n\n".join(
+        f"{number}\n{_clock(segment.start)} --> {_clock(segment.end)}\n{segment.text}"
+        for number, segment in enumerate(transcript.segments, 1)
+    )
+
+
+def _clock(seconds: float) -> str:
+    """`HH:MM:SS,mmm`."""
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    minutes, second = divmod(whole, 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02},{thousandths:03}"
