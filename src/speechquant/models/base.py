@@ -51,7 +51,9 @@ class ExportPart:
 
     `inputs` are example arguments of `module.forward`, where lists of tensors stand for repeated inputs.
     `input_names` and `output_names` are flat, in order. `dynamic_shapes` has the structure of `inputs`; its
-    leaves map axes to names (axes of one name are equal), as `torch.export` takes them.
+    leaves map axes to names (axes of one name are equal), as `torch.export` takes them. `operators` maps the
+    paths of operators inside `module`, from which the exporter makes the names of initialisers, to
+    `Site.module`.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ExportPart:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     dynamic_shapes: tuple[Any, ...]
+    operators: Mapping[str, str]
 
 
 class SpeechModel(ABC):
@@ -159,6 +162,11 @@ class SpeechModel(ABC):
     @abstractmethod
     def parts(self) -> tuple[ExportPart, ...]:
         """The graphs that an engine needs. They share the operators of `module`."""
+
+    def _operators_in(self, part: nn.Module) -> dict[str, str]:
+        """Path inside `part` -> path inside `module`, for every operator that they share."""
+        paths = {id(self.operator(name)): name for name in self._operators}
+        return {name: paths[id(inner)] for name, inner in part.named_modules() if id(inner) in paths}
 
     @abstractmethod
     def _layer(self, operator: str) -> str:

@@ -131,14 +131,16 @@ class CTCModel(SpeechModel):
         """One graph: prepared waves of equal length -> logits."""
         # WavLM's export fixes the batch to 1 unless the example has more.
         example = torch.zeros(2, _EXAMPLE_SAMPLES)
+        module = _Logits(self.module).eval()
         return (
             ExportPart(
                 name="model",
-                module=_Logits(self.module).eval(),
+                module=module,
                 inputs=(example,),
                 input_names=("wave",),
                 output_names=("logits",),
                 dynamic_shapes=({0: "batch", 1: "samples"},),
+                operators=self._operators_in(module),
             ),
         )
 

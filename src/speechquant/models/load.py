@@ -126,7 +126,8 @@ def _weight_files(folder: Path) -> list[Path]:
         return paths
     raise ModelError(
         f"{folder} has no model.safetensors, and pickled weights (pytorch_model.bin) are never loaded; "
-        "convert them where you trust them: from_pretrained(folder, use_safetensors=False).save_pretrained(folder)"
+        "convert them where you trust them: "
+        "from_pretrained(folder, use_safetensors=False).save_pretrained(folder)"
     )
 
 

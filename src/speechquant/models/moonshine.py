@@ -109,6 +109,7 @@ class MoonshineModel(SpeechModel):
             input_names=("wave",),
             output_names=self._cache_names("cross"),
             dynamic_shapes=({1: "samples"},),
+            operators=self._operators_in(self._encode),
         )
 
     def _step_part(self, frames: int) -> ExportPart:
@@ -136,6 +137,7 @@ class MoonshineModel(SpeechModel):
                 [{0: "batch", 2: "past"} for _ in range(count)],
                 [{0: "batch", 2: "frames"} for _ in range(count)],
             ),
+            operators=self._operators_in(self._step),
         )
 
     def _cache_names(self, kind: str) -> tuple[str, ...]:
