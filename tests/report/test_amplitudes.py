@@ -52,9 +52,16 @@ def test_rebinning_keeps_every_count(values, bins):
 
 @pytest.mark.parametrize(
     ("layer", "group"),
-    [("conv.2", "conv"), ("encoder.conv.0", "conv"), ("encoder.5", "transformer"), ("transformer.11", "transformer"),
-     ("head", "other"), ("input", "other"), ("pos_conv", "other")],
-)  # fmt: skip
+    [
+        ("conv.2", "conv"),
+        ("encoder.conv.0", "conv"),
+        ("encoder.5", "transformer"),
+        ("transformer.11", "transformer"),
+        ("head", "other"),
+        ("input", "other"),
+        ("pos_conv", "other"),
+    ],
+)
 def test_groups(layer, group):
     assert group_of(layer) == group
 
