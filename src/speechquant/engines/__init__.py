@@ -1,1 +1,21 @@
-"""engines"""
+"""Run exported models. Importing this needs neither torch nor transformers; `engines.export` does."""
+
+from __future__ import annotations
+
+from speechquant.engines.base import engine_names, load_recognizer, register
+from speechquant.engines.coverage import read_coverage
+from speechquant.engines.latency import LatencyResult, measure
+from speechquant.engines.manifest import Coverage, EngineFile, Manifest, OperatorRecord
+
+__all__ = [
+    "Coverage",
+    "EngineFile",
+    "LatencyResult",
+    "Manifest",
+    "OperatorRecord",
+    "engine_names",
+    "load_recognizer",
+    "measure",
+    "read_coverage",
+    "register",
+]

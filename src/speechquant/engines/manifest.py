@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from speechquant.decoding import RuntimeSpec
@@ -132,6 +133,9 @@ class Manifest:
 
 def _parse(content: Mapping[str, Any]) -> Manifest:
     coverage = content["coverage"]
+    for file in content["files"]:
+        if PurePath(file["name"]).name != file["name"]:
+            raise ValueError(f"{file['name']!r} is not a plain file name")
     return Manifest(
         dialect=str(content["dialect"]),
         runtime=RuntimeSpec.from_dict(content["runtime"]),
