@@ -90,6 +90,8 @@ class SpeechModel(ABC):
             name for name, part in self.module.named_modules() if isinstance(part, nn.Conv1d | nn.Linear)
         )
         _check_finite(self.module, folder)
+        # A folder whose preprocessor cannot be read is refused now, not when the first audio arrives.
+        _ = self.runtime
         self.signature = _signature(self.module, self.config.to_dict(), self.folder)
 
     @property

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def clips(shared_data):
+    """The four shortest test clips: real speech of 2 to 5 seconds."""
+    lines = (shared_data / "test.jsonl").read_text().splitlines()
+    rows = sorted((json.loads(line) for line in lines), key=lambda row: row["seconds"])[:4]
+    return [soundfile.read(shared_data / row["path"], dtype="float32")[0] for row in rows]
+
+
+@pytest.fixture(scope="session")
+def noise():
+    def make(samples, seed=0):
+        return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+    return make

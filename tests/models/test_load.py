@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from speechquant.errors import ModelError
+from speechquant.models import load_model
+from speechquant.models.random import random_model
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random_model("hubert-large", tmp_path / "model", tiny=True)
+    return tmp_path / "model"
+
+
+def refused(source, *words):
+    with pytest.raises(ModelError) as caught:
+        load_model(source)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def rewrite(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def reweigh(folder, change):
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def test_half_precision_is_loaded_as_float(shared_models):
+    model = load_model(str(shared_models / "hubert-mini-ctc"))
+    assert {p.dtype for p in model.module.parameters()} == {torch.float32}
+    names = {path.name for path in model.kept_files}
+    assert {"config.json", "preprocessor_config.json", "vocab.json"} <= names
+    assert "model.safetensors" not in names
+    assert not model.writes_punctuation
+
+
+def test_sharded_weights(folder):
+    whole = load_model(folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    parts = {"a.safetensors": names[:20], "b.safetensors": names[20:]}
+    for part, held in parts.items():
+        save_file({name: weights[name] for name in held}, folder / part, metadata={"format": "pt"})
+    table = {name: part for part, held in parts.items() for name in held}
+    index = {"metadata": {"total_size": 1}, "weight_map": table}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert load_model(folder).signature == whole.signature
+    (folder / "b.safetensors").unlink()
+    refused(folder, "b.safetensors", "missing")
+
+
+def test_no_such_folder(tmp_path):
+    refused(tmp_path / "nowhere", "nowhere", "not a folder")
+    refused("./nowhere", "not a folder")
+
+
+def test_hub_without_a_connection(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    refused("nobody/no-such-model-here", "nobody/no-such-model-here", "hub")
+
+
+def test_no_config(folder):
+    (folder / "config.json").unlink()
+    refused(folder, "config.json")
+
+
+def test_broken_config(folder):
+    (folder / "config.json").write_text("{")
+    refused(folder, "config.json", "JSON")
+
+
+def test_unknown_architecture_lists_the_supported(folder):
+    rewrite(folder, model_type="whisper")
+    refused(folder, "'whisper'", "hubert", "moonshine", "wavlm")
+
+
+def test_an_encoder_without_head(folder):
+    reweigh(folder, lambda weights: (weights.pop("lm_head.weight"), weights.pop("lm_head.bias")))
+    refused(folder, "lm_head", "HubertForCTC")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(folder, bad):
+    def spoil(weights):
+        weights["hubert.encoder.layers.1.attention.k_proj.weight"][3, 2] = bad
+
+    reweigh(folder, spoil)
+    refused(folder, "hubert.encoder.layers.1.attention.k_proj.weight", "NaN")
+
+
+def test_missing_weights(folder):
+    reweigh(folder, lambda weights: weights.pop("hubert.encoder.layer_norm.weight"))
+    refused(folder, "1 weights are missing", "hubert.encoder.layer_norm.weight")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 0.5, 0.99])
+def test_truncated_weights(folder, keep):
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
+    refused(folder, "model.safetensors", "damaged")
+
+
+def test_pickles_are_never_loaded(folder, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    refused(folder, "model.safetensors", "pytorch_model.bin", "save_pretrained")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_no_vocabulary(folder):
+    (folder / "vocab.json").unlink()
+    refused(folder, "no vocabulary")
+
+
+def test_vocabulary_that_is_too_small(folder):
+    path = folder / "vocab.json"
+    table = json.loads(path.read_text())
+    del table["Z"]
+    path.write_text(json.dumps(table))
+    refused(folder, "vocabulary size mismatch", "32")
+
+
+def test_config_and_head_disagree(folder):
+    rewrite(folder, vocab_size=31)
+    refused(folder, "vocabulary size mismatch", "31", "32")
+
+
+def test_no_preprocessor(folder):
+    (folder / "preprocessor_config.json").unlink()
+    refused(folder, "preprocessor_config.json")
