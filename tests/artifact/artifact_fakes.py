@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import soundfile
 
 from speechquant.artifact import ArtifactContents
 from speechquant.decoding import RuntimeSpec
@@ -14,6 +17,8 @@ from speechquant.engines.manifest import Manifest as EngineManifest
 from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site, weight_scales
 
 CHANNELS, INPUTS, KERNEL = 6, 5, 3
+RATE, HOP, STEP = 16_000, 320, 0.125
+LETTERS = ["<pad>", "|", "A", "B", "C", "D"]
 
 
 def weights(seed=0):
@@ -46,10 +51,12 @@ def table(arrays, bits=8, conv_layer="conv.0"):
 
 
 def fill_onnx(folder):
-    """Graphs that nobody runs; `engine.json` is real."""
-    data = b"not run in these tests"
-    (folder / "model.onnx").write_bytes(data)
-    runtime = RuntimeSpec("ctc", 16_000, True, False, 400, 0.02)
+    """A CTC graph that reads letters from amplitudes (see `speech`), and its `engine.json`."""
+    save_graph(folder / "model.onnx")
+    data = (folder / "model.onnx").read_bytes()
+    runtime = RuntimeSpec(
+        "ctc", RATE, normalize=False, length_exact=True, minimum_samples=HOP, frame_seconds=0.02
+    )
     file = EngineFile("model", "model.onnx", len(data), hashlib.sha256(data).hexdigest())
     operators = (
         OperatorRecord("model", ("conv",), "conv", int8=True),
@@ -59,10 +66,54 @@ def fill_onnx(folder):
     EngineManifest("onnxruntime", runtime, (file,), operators, coverage).save(folder)
 
 
+def save_graph(path):
+    """Logits are minus the squared distance of a frame's mean from the amplitude of each letter."""
+    levels = (STEP * np.arange(len(LETTERS), dtype=np.float32))[None, None]
+    kernel = np.full((1, 1, HOP), 1 / HOP, np.float32)
+    make = onnx.helper.make_node
+    nodes = [
+        make("Unsqueeze", ["wave", "one"], ["channel"]),
+        make("Conv", ["channel", "kernel"], ["mean"], strides=[HOP], name="conv"),
+        make("Transpose", ["mean"], ["frames"], perm=[0, 2, 1]),
+        make("Sub", ["frames", "levels"], ["off"], name="head"),
+        make("Mul", ["off", "off"], ["square"]),
+        make("Neg", ["square"], ["logits"]),
+    ]
+    constants = {"one": np.array([1]), "kernel": kernel, "levels": levels}
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "tiny",
+        [value("wave", onnx.TensorProto.FLOAT, [1, "time"])],
+        [value("logits", onnx.TensorProto.FLOAT, [1, "frames", len(LETTERS)])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def speech(text, pause=0):
+    """Samples that the graph reads as `text`; frames of blank keep equal letters apart."""
+    frames = [0] * pause
+    for letter in text:
+        frames += [LETTERS.index("|" if letter == " " else letter)] * 2 + [0]
+    return np.repeat(STEP * np.array(frames, np.float32), HOP)
+
+
+def write_speech(path, text, pause=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, speech(text, pause), RATE, subtype="FLOAT")
+    return path
+
+
 def contents(folder, **changes):
     """`folder` receives the model's own files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"config.json": '{"model_type": "hubert"}', "vocab.json": '{"<pad>": 0, "a": 1}'}
+    files = {
+        "config.json": '{"model_type": "hubert"}',
+        "vocab.json": json.dumps({x: i for i, x in enumerate(LETTERS)}),
+    }
     for name, text in files.items():
         (folder / name).write_text(text)
     arrays = weights()

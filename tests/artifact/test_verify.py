@@ -162,7 +162,7 @@ def test_engine_files_that_do_not_match(folder):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda v: v["files"][0].update(name="../../x.onnx"), "not a path inside"),
+        (lambda v: v["files"][0].update(name="../../x.onnx"), "not a plain file name"),
         (lambda v: v["files"][0].update(sha256="0" * 64), "describes another file"),
         (lambda v: v["operators"][0].update(modules=["ghost"]), "ghost: runs in int8 without a scale"),
         (lambda v: v.update(format=99), "format 99"),

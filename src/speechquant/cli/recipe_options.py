@@ -21,11 +21,11 @@ __all__ = ["recipe_options"]
 _SHORT = {"output": "-o"}
 _NOT_OPTIONS = {"model"}
 _PANELS = {
-    "Speech": ("calibration", "dev", "test", "audio_only", "normalizer", "allow_overlap", "strict")
-    + ("calibration_minutes", "dev_minutes", "test_minutes"),
-    "Method": ("method", "bits", "gamma", "cutoffs", "per_layer", "percentile", "start_bin", "fold")
-    + ("select_bits", "select_with", "select_weights"),
-    "Layers and weights": ("include", "exclude", "weights", "weight_granularity"),
+    "calibration dev test audio_only calibration_minutes dev_minutes test_minutes": "Speech",
+    "normalizer allow_overlap strict": "Speech",
+    "method bits gamma cutoffs per_layer percentile start_bin fold": "Method",
+    "select_bits select_with select_weights": "Method",
+    "include exclude weights weight_granularity": "Layers and weights",
 }
 
 
@@ -54,7 +54,7 @@ def _option(name: str, field: FieldInfo) -> Parameter:
     flag = "--" + name.replace("_", "-")
     given = _cli_type(field.annotation)
     names = (f"{flag}/--no-{flag[2:]}",) if given is bool else (flag, *filter(None, [_SHORT.get(name)]))
-    panel = next((title for title, fields in _PANELS.items() if name in fields), None)
+    panel = next((title for fields, title in _PANELS.items() if name in fields.split()), None)
     option = typer.Option(*names, help=_help(field), show_default=False, rich_help_panel=panel)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[given | None, option])
 

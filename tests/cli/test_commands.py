@@ -1,0 +1,302 @@
+"""The commands as a shell sees them: results on stdout, the rest on stderr, one line per failure."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import artifact_fakes as fakes
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import speechquant.jobs.inspect  # noqa: F401 - its module is looked up below
+from speechquant.cli import app
+
+
+@pytest.fixture
+def cli():
+    def run(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def speech(tmp_path):
+    return fakes.write_speech(tmp_path / "a.wav", "BAD CAB")
+
+
+@pytest.fixture
+def copy(artifact, tmp_path):
+    shutil.copytree(artifact, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def program(*arguments, **options):
+    command = [sys.executable, "-c", "from speechquant.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def failed(result, *words):
+    """One line on stderr that has all words, and exit code 2."""
+    assert result.exit_code == 2, (result.exit_code, result.output, result.exception)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def test_help_names_all_commands(cli):
+    result = cli("--help")
+    assert result.exit_code == 0
+    for command in ("quantize", "transcribe", "evaluate", "inspect", "verify"):
+        assert command in result.output
+        assert "Example" in cli(command, "--help").output
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "torch transformers onnxruntime onnx matplotlib scipy"
+    code = (
+        "import sys\nfrom speechquant.cli import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted(set(sys.argv[1].split()) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, heavy], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_version(cli):
+    from speechquant import __version__
+
+    assert cli("--version").stdout.strip() == __version__
+
+
+def test_transcribe_text(cli, artifact, speech):
+    result = cli("transcribe", artifact, speech)
+    assert (result.exit_code, result.stdout) == (0, "BAD CAB\n")
+
+
+def test_transcribe_several_files(cli, artifact, speech, tmp_path):
+    second = fakes.write_speech(tmp_path / "b.wav", "DAD")
+    (tmp_path / "c.wav").write_bytes(b"")
+    result = cli("transcribe", artifact, speech, tmp_path / "c.wav", second)
+    assert result.stdout == f"{speech}\tBAD CAB\n{second}\tDAD\n"
+    assert "skipped: " in result.stderr
+    assert "1 of 3 files were skipped" in result.stderr
+    assert result.exit_code == 0
+    lines = cli("transcribe", artifact, speech, tmp_path / "c.wav", "--format", "json").stdout.splitlines()
+    assert [json.loads(line).get("text") for line in lines] == ["BAD CAB"] or len(lines) == 2
+
+
+def test_transcribe_into_a_folder(cli, artifact, speech, tmp_path):
+    result = cli("transcribe", artifact, speech, "-f", "srt", "-o", tmp_path / "deep" / "out")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert (tmp_path / "deep" / "out" / "a.srt").read_text().startswith("1\n00:00:00,000 --> ")
+
+
+def test_evaluate(cli, artifact, tmp_path):
+    (tmp_path / "d").mkdir()
+    fakes.write_speech(tmp_path / "d" / "x.wav", "BAD CAB")
+    (tmp_path / "d" / "x.txt").write_text("BAD DAD CAB")
+    table = cli("evaluate", artifact, artifact, "--data", tmp_path / "d")
+    assert table.exit_code == 0, table.output
+    assert "33.33" in table.stdout
+    assert "p = 1" in table.stdout
+    values = json.loads(cli("evaluate", artifact, "--data", tmp_path / "d", "--json").stdout)
+    assert values["results"][0]["deletions"] == 1
+
+
+def test_inspect(cli, artifact):
+    result = cli("inspect", artifact)
+    assert result.exit_code == 0
+    line = next(line for line in result.stdout.splitlines() if line.strip().startswith("conv:input"))
+    assert ("yes" in line, "int8" in line) == (True, True)
+    assert "1 of 2 operators with weights run in int8" in result.stdout
+    assert "runs in float: head, although int8 was asked for" in result.stdout
+    values = json.loads(cli("inspect", artifact, "--json").stdout)
+    assert len(values["sites"]) == 4
+    assert values["coverage"]["int8"] == 1
+
+
+def test_verify(cli, copy):
+    assert cli("verify", copy).exit_code == 0
+    with (copy / "report.html").open("ab") as file:
+        file.write(b" ")
+    result = cli("verify", copy)
+    failed(result, "1 problem")
+    assert "report.html: has" in result.stdout
+
+
+def edit(folder, name, change):
+    values = json.loads((folder / name).read_text())
+    change(values)
+    (folder / name).write_text(json.dumps(values))
+
+
+BAD_AUDIO = {
+    "missing": lambda _: None,
+    "empty": lambda path: path.write_bytes(b""),
+    "not audio": lambda path: path.write_bytes(b"RIFFnonsense"),
+    "silent": lambda path: soundfile.write(path, np.zeros(16_000), 16_000),
+    "no samples": lambda path: soundfile.write(path, np.zeros(0), 16_000),
+    "too short": lambda path: soundfile.write(path, np.ones(50) / 2, 16_000),
+    "not finite": lambda path: soundfile.write(path, np.full(16_000, np.nan), 16_000, subtype="FLOAT"),
+    "cut off": lambda path: path.write_bytes(fakes.write_speech(path, "BAD" * 99).read_bytes()[:9999]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_AUDIO)
+def test_one_bad_file(cli, artifact, tmp_path, case):
+    BAD_AUDIO[case](tmp_path / "bad.wav")
+    failed(cli("transcribe", artifact, tmp_path / "bad.wav"), "bad.wav")
+
+
+def test_only_bad_files(cli, artifact, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"")
+    failed(cli("transcribe", artifact, tmp_path), "none of 2 files")
+
+
+BAD_ARTIFACTS = {
+    "manifest is not JSON": (lambda f: (f / "quantization.json").write_text("{"), "quantization.json"),
+    "path out of the folder": (
+        lambda f: edit(
+            f, "quantization.json", lambda v: v["files"].update({"../x": v["files"]["vocab.json"]})
+        ),
+        "../x",
+    ),
+    "engine files elsewhere": (
+        lambda f: edit(f, "onnx/engine.json", lambda v: v["files"][0].update(name="../../model.onnx")),
+        "engine.json",
+    ),
+    "newer format": (
+        lambda f: edit(f, "quantization.json", lambda v: v.update(format_version=9)),
+        "another format version",
+    ),
+    "no engine": (lambda f: (f / "onnx" / "engine.json").unlink(), "engine.json"),
+    "no graph": (lambda f: (f / "onnx" / "model.onnx").unlink(), "model.onnx"),
+    "altered graph": (lambda f: (f / "onnx" / "model.onnx").write_bytes(b"\x08" * 99), "model.onnx"),
+    "no vocabulary": (lambda f: (f / "vocab.json").unlink(), "vocab"),
+    "metrics are not JSON": (lambda f: (f / "metrics.json").write_text("["), "metrics.json"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARTIFACTS)
+def test_a_bad_artifact(cli, copy, speech, case):
+    change, word = BAD_ARTIFACTS[case]
+    change(copy)
+    failed(cli("transcribe", copy, speech), word)
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_nothing_there(cli, tmp_path, command):
+    failed(cli(command, tmp_path / "nowhere"), "nowhere", "no such artifact")
+    failed(cli(command, tmp_path), "is not an artifact")
+
+
+def test_evaluate_with_nothing_to_evaluate(cli, artifact, tmp_path, speech):
+    failed(cli("evaluate", artifact, "--data", tmp_path / "gone"), "gone")
+    failed(cli("evaluate", artifact, "--data", speech.parent), "transcript")
+    failed(cli("evaluate", artifact, "--data", speech, "--store", tmp_path / "a.wav" / "x"), "")
+
+
+def test_an_output_that_cannot_be_written(cli, artifact, speech):
+    failed(cli("transcribe", artifact, speech, "-o", speech), str(speech))
+
+
+def test_a_full_disk(cli, artifact, speech, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        result = cli("transcribe", artifact, speech, "-o", tmp_path / "out")
+    failed(result, "No space left on device", "free some space")
+
+
+FAILURES = [
+    (OSError(errno.ENOSPC, "No space left on device", "x.bin"), 2, "x.bin: No space left on device; free"),
+    (MemoryError(), 2, "not enough memory"),
+    (ZeroDivisionError("division\nby zero"), 1, "unexpected ZeroDivisionError: division by zero; --debug"),
+    (RuntimeError(), 1, "unexpected RuntimeError"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "text"), FAILURES, ids=[type(row[0]).__name__ for row in FAILURES])
+def test_other_failures_are_one_line_too(cli, monkeypatch, error, code, text):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(sys.modules["speechquant.jobs.inspect"], "inspect", fail)
+    result = cli("inspect", "anything")
+    assert result.exit_code == code
+    assert len(result.stderr.splitlines()) == 1
+    assert text in result.stderr
+    debugged = cli("--debug", "inspect", "anything")
+    assert debugged.exception is error
+
+
+def test_ctrl_c(cli, artifact, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["speechquant.jobs.inspect"], "inspect", interrupt)
+    result = cli("inspect", artifact)
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted; run the same command again to go on\n"
+
+
+def test_wrong_usage(cli, artifact):
+    for arguments in (["--frobnicate"], ["transcribe"], ["inspect", artifact, "--nope"], ["unheard-of"]):
+        assert cli(*arguments).exit_code == 2
+    assert cli("transcribe", artifact, "x.wav", "--format", "pdf").exit_code == 2
+
+
+def test_quantize_settings(cli, tmp_path):
+    failed(cli("quantize", "some/model", "-o", tmp_path / "o"), "--audio-only")
+    failed(
+        cli("quantize", "some/model", "--audio-only", "x", "-o", tmp_path / "o", "--bits", "w99a1"), "w99a1"
+    )
+    failed(cli("quantize", "--recipe", tmp_path / "no.yaml"), "no.yaml")
+
+
+def test_the_real_program(artifact, speech, tmp_path):
+    done = program("transcribe", artifact, speech)
+    assert (done.returncode, done.stdout) == (0, "BAD CAB\n")
+    assert "transcribe: done in" in done.stderr
+    broken = program("transcribe", artifact, tmp_path / "gone.wav")
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert broken.stderr == f"error: {tmp_path / 'gone.wav'}: audio file not found; check the path\n"
+
+
+def test_a_reader_that_goes_away(artifact, speech):
+    command = [sys.executable, "-c", "from speechquant.cli import main; main()", "inspect", str(artifact)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_an_interrupt_from_outside(artifact, tmp_path):
+    pipe = tmp_path / "endless.wav"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", "from speechquant.cli import main; main()", "transcribe"]
+    with subprocess.Popen(
+        [*command, str(artifact), str(pipe)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(2)  # the program is importing, or waits for somebody to write into the pipe
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr == "interrupted; run the same command again to go on\n"
