@@ -67,9 +67,13 @@ def load_recognizer(
         try:
             import_module(_MODULES[engine])
         except ImportError as error:
-            raise MissingExtraError(f"engine {engine} is not installed ({error}); pip install {engine}") from error
+            raise MissingExtraError(
+                f"engine {engine} is not installed ({error}); pip install {engine}"
+            ) from error
     home = Path(folder)
-    graphs = home if (home / MANIFEST_NAME).is_file() or not (home / _SUBFOLDER).is_dir() else home / _SUBFOLDER
+    graphs = (
+        home if (home / MANIFEST_NAME).is_file() or not (home / _SUBFOLDER).is_dir() else home / _SUBFOLDER
+    )
     manifest = Manifest.load(graphs)
     if manifest.dialect != engine:
         raise EngineError(f"{graphs} was exported for {manifest.dialect}, not for {engine}; export it again")
@@ -80,4 +84,6 @@ def load_recognizer(
 def _vocabulary_folder(graphs: Path) -> Path:
     """An artifact keeps the model's own files one level above its graphs."""
     files = ("vocab.json", "tokenizer.json")
-    return next((place for place in (graphs, graphs.parent) if any((place / f).is_file() for f in files)), graphs)
+    return next(
+        (place for place in (graphs, graphs.parent) if any((place / f).is_file() for f in files)), graphs
+    )

@@ -24,19 +24,36 @@ __all__ = ["LatencyResult", "measure"]
 class LatencyResult:
     """Latency of several recognisers on the same audio of `seconds`.
 
-    All mappings are by the names given to `measure`, in milliseconds: the median over `repeats` turns and the first
-    and third quartile.
+    `turns` has the milliseconds of every turn that counts, by the names given to `measure`.
     """
 
     seconds: float
-    repeats: int
-    median: Mapping[str, float]
-    low: Mapping[str, float]
-    high: Mapping[str, float]
+    turns: Mapping[str, tuple[float, ...]]
+
+    @property
+    def median(self) -> dict[str, float]:
+        """Median milliseconds by name."""
+        return self._percentile(50)
+
+    @property
+    def low(self) -> dict[str, float]:
+        """First quartile in milliseconds by name."""
+        return self._percentile(25)
+
+    @property
+    def high(self) -> dict[str, float]:
+        """Third quartile in milliseconds by name."""
+        return self._percentile(75)
 
     def ratio(self, slow: str, fast: str) -> float:
-        """How many times faster `fast` is: the median over turns of the ratio within a turn would need the turns."""
-        return self.median[slow] / self.median[fast]
+        """How many times faster `fast` is: the median of the ratios within a turn.
+
+        Both ran right after each other, so what else the machine did weighs less than in a ratio of medians.
+        """
+        return float(np.median(np.array(self.turns[slow]) / np.array(self.turns[fast])))
+
+    def _percentile(self, percent: float) -> dict[str, float]:
+        return {name: float(np.percentile(values, percent)) for name, values in self.turns.items()}
 
 
 def measure(
@@ -60,7 +77,9 @@ def measure(
         RecipeError: `repeats` or `warmup` out of range.
     """
     if repeats < 1 or warmup < 0:
-        raise RecipeError(f"{repeats} repeats after {warmup} warm-up turns are not possible; give at least 1 and 0")
+        raise RecipeError(
+            f"{repeats} repeats after {warmup} warm-up turns are not possible; give at least 1 and 0"
+        )
     total = len(waves) * (repeats + warmup)
     results = []
     for index, wave in enumerate(waves):
@@ -72,10 +91,8 @@ def measure(
                 times[name].append(1e3 * (time.perf_counter() - start))
             if progress is not None:
                 progress(index * (repeats + warmup) + turn + 1, total)
-        kept = {name: values[warmup:] for name, values in times.items()}
         rate = next(iter(recognizers.values())).sampling_rate if recognizers else 1
-        low, median, high = (
-            {name: float(np.percentile(values, q)) for name, values in kept.items()} for q in (25, 50, 75)
+        results.append(
+            LatencyResult(wave.size / rate, {name: tuple(values[warmup:]) for name, values in times.items()})
         )
-        results.append(LatencyResult(wave.size / rate, repeats, median, low, high))
     return results

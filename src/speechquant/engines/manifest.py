@@ -25,8 +25,8 @@ _FORMAT = 1
 class Coverage:
     """How many of a model's weight-bearing operators an engine runs in 8-bit integers.
 
-    `fallbacks` are the dotted paths of those that run in float; `broken` those among them for which the scale table
-    asks for 8 bits, so that anything in it is a defect of the export.
+    `fallbacks` are the dotted paths of those that run in float; `broken` those among them for which the scale
+    table asks for 8 bits, so that anything in it is a defect of the export.
     """
 
     int8: int
@@ -119,15 +119,19 @@ class Manifest:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ArtifactError(f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote") from None
+            raise ArtifactError(
+                f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote"
+            ) from None
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{path} is not readable JSON ({error}); export the model again") from error
         version = content.get("format") if isinstance(content, dict) else None
         if version != _FORMAT:
-            raise ArtifactError(f"{path} has format {version!r}, this version reads {_FORMAT}; export the model again")
+            raise ArtifactError(
+                f"{path} has format {version!r}, this version reads {_FORMAT}; export the model again"
+            )
         try:
             return _parse(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path} is damaged ({error}); export the model again") from error
 
 
@@ -140,10 +144,15 @@ def _parse(content: Mapping[str, Any]) -> Manifest:
         dialect=str(content["dialect"]),
         runtime=RuntimeSpec.from_dict(content["runtime"]),
         files=tuple(EngineFile(**file) for file in content["files"]),
-        operators=tuple(OperatorRecord(**{**r, "modules": tuple(r["modules"])}) for r in content["operators"]),
+        operators=tuple(
+            OperatorRecord(**{**r, "modules": tuple(r["modules"])}) for r in content["operators"]
+        ),
         coverage=None
         if coverage is None
         else Coverage(
-            int(coverage["int8"]), int(coverage["total"]), tuple(coverage["fallbacks"]), tuple(coverage["broken"])
+            int(coverage["int8"]),
+            int(coverage["total"]),
+            tuple(coverage["fallbacks"]),
+            tuple(coverage["broken"]),
         ),
     )

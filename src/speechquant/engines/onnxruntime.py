@@ -1,9 +1,9 @@
-"""Recognition with ONNX Runtime, in 8-bit integers where the graphs have them. Needs NumPy and onnxruntime only."""
+"""Recognition with ONNX Runtime, in 8-bit integers where the graphs have them. Needs no torch."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -49,9 +49,10 @@ def open_recognizer(
 
 
 class _OnnxRuntimeRecognizer:
-    """What both kinds share; implements the fields of `decoding.Recognizer`. Safe to use from several threads."""
+    """The fields of `decoding.Recognizer`, which both kinds share. Safe to use from several threads."""
 
     backend = "onnxruntime"
+    parts: ClassVar[tuple[str, ...]]
 
     def __init__(
         self, folder: Path, manifest: Manifest, vocabulary: CTCVocabulary | BPEVocabulary, threads: int | None
@@ -59,11 +60,13 @@ class _OnnxRuntimeRecognizer:
         self._runtime = manifest.runtime
         self._vocabulary = vocabulary
         options = SessionOptions(threads=threads)
-        self._sessions = {f.part: open_session(manifest.path(folder, f.part), options) for f in manifest.files}
+        self._sessions = {part: open_session(manifest.path(folder, part), options) for part in self.parts}
         self.sampling_rate = manifest.runtime.sampling_rate
         self.length_exact = manifest.runtime.length_exact
         # Another version of the engine may round differently; another vocabulary writes other text.
-        text = f"{manifest.signature}|onnxruntime {onnxruntime.__version__}|{sorted(vocabulary.tokens.items())}"
+        text = (
+            f"{manifest.signature}|onnxruntime {onnxruntime.__version__}|{sorted(vocabulary.tokens.items())}"
+        )
         self.signature = hashlib.sha256(text.encode()).hexdigest()
 
     def _prepare(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -76,6 +79,8 @@ class CTCRecognizer(_OnnxRuntimeRecognizer):
 
     A batch would not be faster on a CPU: one utterance keeps all cores busy, and padding is work.
     """
+
+    parts = ("model",)
 
     def recognize(self, waves: Sequence[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe mono waveforms of shape (time,), in order."""
@@ -102,9 +107,11 @@ class CTCRecognizer(_OnnxRuntimeRecognizer):
 class Seq2SeqRecognizer(_OnnxRuntimeRecognizer):
     """Waveforms -> transcripts by greedy search.
 
-    Waves are encoded alone, because padding would change the encoder's output, and decoded in batches of similar
+    Waves are encoded alone, because padding would change the encoder's output, and decoded in batches of like
     length under a mask over the padded encoder frames. Caches stay inside ONNX Runtime from step to step.
     """
+
+    parts = ("encode", "step")
 
     def recognize(self, waves: Sequence[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe mono waveforms of shape (time,), in order."""
@@ -132,7 +139,9 @@ class Seq2SeqRecognizer(_OnnxRuntimeRecognizer):
             for row in found
         ]
 
-    def encode(self, waves: Sequence[NDArray[np.float32]]) -> tuple[list[str], list[list[NDArray[np.float32]]]]:
+    def encode(
+        self, waves: Sequence[NDArray[np.float32]]
+    ) -> tuple[list[str], list[list[NDArray[np.float32]]]]:
         """The names of the cross caches, and for every wave its caches, each (1, heads, frames, channels)."""
         session = self._sessions["encode"]
         names = [output.name for output in session.get_outputs()]
@@ -155,7 +164,9 @@ class _Steps:
             self._fixed[name] = _value(_stack([row[index] for row in rows], max(frames)))
         _, heads, _, width = rows[0][0].shape
         empty = np.zeros((len(rows), heads, 0, width), np.float32)
-        self._caches = {name.removeprefix("new_"): _value(empty) for name in self._outputs if name != "logits"}
+        self._caches = {
+            name.removeprefix("new_"): _value(empty) for name in self._outputs if name != "logits"
+        }
 
     def __call__(self, tokens: NDArray[np.int64], position: int) -> NDArray[np.floating]:
         """Logits (batch, vocabulary) after feeding `tokens` (batch, 1) at `position`."""

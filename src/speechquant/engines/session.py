@@ -19,7 +19,7 @@ _ERRORS_ONLY = 3
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """`threads` inside an operator (None: one per core); `optimized` is where the optimised graph is written."""
+    """`threads` inside an operator (None: one per core); `optimized`: where to write the optimised graph."""
 
     threads: int | None = None
     optimized: Path | None = None

@@ -1,4 +1,4 @@
-"""From a float model and a scale table to the files that an engine runs. Needs torch; nothing else of engines does."""
+"""From a float model and a scale table to the files that an engine runs. Needs torch."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ __all__ = ["Builder", "constant_of", "replace"]
 
 
 class Builder:
-    """Writes nodes in front of `anchor`, all named after `prefix` so that an engine's graph can be read back."""
+    """Writes nodes in front of `anchor`, named after `prefix` so that an engine's graph can be read back."""
 
     def __init__(self, graph: ir.Graph, anchor: ir.Node, prefix: str) -> None:
         self.graph = graph
@@ -31,7 +31,12 @@ class Builder:
         """One node with several outputs."""
         unique = self._unique(name or op_type)
         node = ir.Node(
-            "", op_type, inputs, ir.convenience.convert_attributes(attributes), num_outputs=outputs, name=unique
+            "",
+            op_type,
+            inputs,
+            ir.convenience.convert_attributes(attributes),
+            num_outputs=outputs,
+            name=unique,
         )
         for index, value in enumerate(node.outputs):
             value.name = unique if outputs == 1 else f"{unique}.{index}"
@@ -42,7 +47,8 @@ class Builder:
         """An initializer. Equal small constants are merged by a later pass."""
         unique = self._unique(name)
         tensor = ir.tensor(np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array), name=unique)
-        value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+        shape = ir.Shape(np.shape(array))
+        value = ir.Value(name=unique, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
         self.graph.register_initializer(value)
         return value
 

@@ -32,7 +32,7 @@ def _sink(graph: ir.Graph, node: ir.Node) -> None:
     """Move one transpose behind the elementwise functions that alone read it."""
     source, output = node.inputs[0], node.outputs[0]
     assert source is not None
-    while len(users := output.uses()) == 1 and not output.is_graph_output():
+    while len(users := tuple(output.uses())) == 1 and not output.is_graph_output():
         user = users[0].node
         if user.op_type not in _ELEMENTWISE or len(user.inputs) != 1:
             return
@@ -41,7 +41,9 @@ def _sink(graph: ir.Graph, node: ir.Node) -> None:
             return
         perm = _perm(node)
         user.replace_input_with(0, source)
-        moved = ir.Node("", "Transpose", [result], [ir.AttrInt64s("perm", perm)], name=f"{user.name}/Transpose")
+        moved = ir.Node(
+            "", "Transpose", [result], [ir.AttrInt64s("perm", perm)], name=f"{user.name}/Transpose"
+        )
         moved.outputs[0].name = f"{result.name}/transposed"
         moved.outputs[0].shape, moved.outputs[0].type = result.shape, result.type
         result.shape = source.shape

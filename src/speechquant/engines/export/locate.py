@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import onnx_ir as ir
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import onnx_ir as ir
 
 __all__ = ["Kind", "Operator", "locate"]
 
@@ -19,8 +19,9 @@ Kind = Literal["linear", "conv", "embedding"]
 class Operator:
     """One Linear, Conv1d or embedding lookup in a graph.
 
-    `modules` are the dotted paths of the modules that own the weight, more than one where it is tied; the first is
-    the operator's own. `node` reads `input`; `output` is what the rest of the graph sees, after the bias.
+    `modules` are the dotted paths of the modules that own the weight, more than one where it is tied; the
+    first is the operator's own. `node` reads `input`; `output` is what the rest of the graph sees, after the
+    bias.
     The weight has PyTorch's layout: (out, in), (out, in / groups, kernel), or (vocabulary, channels).
     """
 
@@ -65,7 +66,7 @@ def _candidates(node: ir.Node) -> Iterator[tuple[Kind, ir.Value, ir.Value]]:
         turn = inputs[1].producer()
         if turn is not None and turn.op_type == "Transpose" and turn.inputs[0] is not None:
             yield "linear", inputs[0], turn.inputs[0]
-    elif node.op_type == "Gemm" and node.attributes.get_int("transB", 0) and inputs[0] and inputs[1]:
+    elif node.op_type == "Gemm" and node.attributes.get_int("transB") and inputs[0] and inputs[1]:
         yield "linear", inputs[0], inputs[1]
     elif node.op_type == "Conv" and inputs[0] is not None and inputs[1] is not None:
         yield "conv", inputs[0], inputs[1]
@@ -73,10 +74,12 @@ def _candidates(node: ir.Node) -> Iterator[tuple[Kind, ir.Value, ir.Value]]:
         yield "embedding", inputs[1], inputs[0]
 
 
-def _operator(kind: Kind, modules: tuple[str, ...], node: ir.Node, value: ir.Value, weight: ir.Value) -> Operator:
+def _operator(
+    kind: Kind, modules: tuple[str, ...], node: ir.Node, value: ir.Value, weight: ir.Value
+) -> Operator:
     output = node.outputs[0]
     bias = node.inputs[2] if node.op_type in {"Conv", "Gemm"} and len(node.inputs) > 2 else None  # noqa: PLR2004
-    users = output.uses()
+    users = tuple(output.uses())
     if node.op_type == "MatMul" and len(users) == 1:
         add = users[0].node
         other = add.inputs[1 - users[0].idx] if add.op_type == "Add" else None

@@ -11,7 +11,8 @@ from speechquant.errors import EngineError
 from speechquant.numerics import dequantize, quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence, Set
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -42,8 +43,8 @@ class Activation:
 class Job:
     """One operator and what the table says about it.
 
-    `values` is the weight in PyTorch's layout: int8 integers with one float32 `scale` per output channel, or float32
-    where `scale` is None (not quantized, or with more than 8 bits and then rounded to its grid).
+    `values` is the weight in PyTorch's layout: int8 integers with one float32 `scale` per output channel, or
+    float32 where `scale` is None (not quantized, or with more than 8 bits and then rounded to its grid).
     """
 
     operator: Operator
@@ -77,7 +78,7 @@ def plan(operator: Operator, table: ScaleTable | None) -> Job:
     return Job(operator, activation, integers.astype(np.int8), scale)
 
 
-def fuse(jobs: Iterable[Job], alone: Set[int]) -> list[list[Job]]:
+def fuse(jobs: Iterable[Job], alone: AbstractSet[int]) -> list[list[Job]]:
     """Put Linears together that read one value in one way, so that an engine quantizes and multiplies once.
 
     Args:
@@ -98,7 +99,9 @@ def fuse(jobs: Iterable[Job], alone: Set[int]) -> list[list[Job]]:
 
 
 def _activation(operator: Operator, table: ScaleTable | None) -> Activation | None:
-    entry = table.get(f"{operator.module}:input") if table is not None and operator.kind != "embedding" else None
+    entry = (
+        table.get(f"{operator.module}:input") if table is not None and operator.kind != "embedding" else None
+    )
     if entry is None:
         return None
     if entry.scale.size != 1:

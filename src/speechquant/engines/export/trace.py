@@ -6,6 +6,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from onnx_ir.passes.common import (
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from speechquant.engines.export.locate import Kind
-    from speechquant.models import ExportPart
+    from speechquant.models import ExportPart, SpeechModel
 
 __all__ = ["OPSET", "owners_of", "trace"]
 
@@ -31,12 +32,25 @@ OPSET = 21
 """The lowest opset with GroupNormalization as one operator and 16-bit QuantizeLinear."""
 
 
-def trace(part: ExportPart) -> ir.Model:
+# Tracing takes most of the time of an export; a model is exported several times: in float, with each table.
+_TRACES: WeakKeyDictionary[SpeechModel, dict[str, ir.Model]] = WeakKeyDictionary()
+
+
+def trace(model: SpeechModel, part: ExportPart) -> ir.Model:
     """The graph of one part, with a weight's initializer named after its parameter and nothing folded yet.
+
+    A model is traced once; every call returns a graph of its own, which shares only the weights.
 
     Raises:
         EngineError: torch cannot export the part.
     """
+    known = _TRACES.setdefault(model, {})
+    if part.name not in known:
+        known[part.name] = _trace(part)
+    return known[part.name].clone()
+
+
+def _trace(part: ExportPart) -> ir.Model:
     try:
         with _quiet(), torch.inference_mode(mode=False), torch.no_grad():
             program = torch.onnx.export(
@@ -62,7 +76,7 @@ def trace(part: ExportPart) -> ir.Model:
 
 
 def owners_of(part: nn.Module, module: nn.Module) -> dict[str, tuple[tuple[Kind, str], ...]]:
-    """Initializer names of a traced part -> kind and path in `module` of every operator that owns the weight."""
+    """Initializer names of a traced part -> kind and path in `module` of every owner of the weight."""
     by_identity: dict[int, list[tuple[Kind, str]]] = {}
     for path, operator in module.named_modules():
         kind = _kind(operator)

@@ -54,7 +54,9 @@ def gather_windows(
     if before or after:
         x = b.op("Pad", x, b.ints(*keep, before, 0, *keep, after, 0), fill)
     if unit > 1:
-        whole = b.op("Mul", b.op("Div", b.op("Shape", x, start=axis, end=axis + 1), b.ints(unit)), b.ints(unit))
+        whole = b.op(
+            "Mul", b.op("Div", b.op("Shape", x, start=axis, end=axis + 1), b.ints(unit)), b.ints(unit)
+        )
         x = b.op("Slice", x, b.ints(0), whole, b.ints(axis))
         x = b.op("Reshape", x, b.ints(*keep, -1, unit * channels))
     # Windows start at rows 0, step, 2 step ... up to the one whose last row is the last of all.

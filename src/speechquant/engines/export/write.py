@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -18,6 +17,7 @@ from onnx_ir.passes.common import (
 from onnxscript.optimizer import optimize_ir
 
 from speechquant.engines.coverage import read_coverage
+from speechquant.engines.export.attention import simplify_attention
 from speechquant.engines.export.dialects import dialect as dialect_of
 from speechquant.engines.export.layout import cancel_transposes
 from speechquant.engines.export.locate import locate
@@ -27,6 +27,7 @@ from speechquant.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from speechquant.engines.export.dialects import Dialect, Lowered
     from speechquant.engines.manifest import Coverage
@@ -41,7 +42,7 @@ _PRODUCER = "speechquant"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export wrote into `folder`: graphs of `bytes` in all, and how much of them runs in 8-bit integers."""
+    """What an export wrote into `folder`: graphs of `bytes` in all, and how much runs in 8-bit integers."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -63,14 +64,14 @@ def export_onnx(
 
     Args:
         model: The float model; it is not changed.
-        table: Scales of the sites that are to be quantized; sites that are not in it stay in float. None writes the
-            float32 model.
+        table: Scales of the sites that are to be quantized; sites that are not in it stay in float. None
+            writes the float32 model.
         folder: Made if it is not there; files of the same names are replaced.
         dialect: How quantizers are written, `dialect_names()` lists the choices.
         progress: Called with the name of each step.
 
     Raises:
-        EngineError: unknown dialect, a part that cannot be exported, or a table that the engine cannot express.
+        EngineError: unknown dialect, a part that cannot be exported, a table that the engine cannot express.
         StorageError: the folder cannot be written.
     """
     rules = dialect_of(dialect)
@@ -98,7 +99,7 @@ def export_onnx(
 def _graph(
     model: SpeechModel, part: ExportPart, table: ScaleTable | None, rules: Dialect
 ) -> tuple[ir.Model, tuple[Lowered, ...]]:
-    traced = trace(part)
+    traced = trace(model, part)
     operators = locate(traced.graph, owners_of(part.module, model.module))
     lowered = rules.lower(traced.graph, operators, table)
     _tidy(traced)
@@ -108,7 +109,9 @@ def _graph(
 def _tidy(model: ir.Model) -> None:
     """Fold what is constant, share what is equal, drop what nobody reads or what only a debugger would."""
     RemoveUnusedNodesPass()(model)
-    optimize_ir(model)
+    # Engines fold these themselves when they load the file; folded here, it would have the weight twice.
+    optimize_ir(model, should_fold=lambda node: False if node.op_type in {"Transpose", "Pad"} else None)
+    simplify_attention(model.graph)
     cancel_transposes(model.graph)
     for tidy in (
         DeduplicateInitializersPass(),

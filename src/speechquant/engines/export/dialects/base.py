@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from speechquant.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import onnx_ir as ir
 
@@ -23,8 +23,8 @@ __all__ = ["Dialect", "Lowered", "dialect", "dialect_names", "register"]
 class Lowered:
     """One operator of the written graph.
 
-    `modules` are the operators of the model that it computes (several where they were fused), `node` is the name of
-    the node that multiplies, `int8` whether the table asks for 8-bit integers.
+    `modules` are the operators of the model that it computes (several where they were fused), `node` is the
+    name of the node that multiplies, `int8` whether the table asks for 8-bit integers.
     """
 
     modules: tuple[str, ...]
@@ -35,8 +35,8 @@ class Lowered:
 class Dialect(ABC):
     """Rewrites the located operators of a float graph into what one engine runs in real integers.
 
-    The result must compute what the simulation computes: `scale * clip(round(x / scale))` on inputs and weights, the
-    rest in float.
+    The result must compute what the simulation computes: `scale * clip(round(x / scale))` on inputs and
+    weights, the rest in float.
     """
 
     name: ClassVar[str]

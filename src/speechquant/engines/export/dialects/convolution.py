@@ -1,4 +1,4 @@
-"""Convolutions for ONNX Runtime: matrix products of 8-bit windows, or float where 8 bits are not asked for."""
+"""Convolutions for ONNX Runtime: products of 8-bit windows, or float where 8 bits are not asked for."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def write_conv(b: Builder, job: Job) -> str:
 def _shape(operator: Operator) -> _Shape | None:
     """None for what has no integer form here: dilation, padding that depends on the length."""
     attributes = operator.node.attributes
-    if attributes.get_string("auto_pad", "NOTSET") != "NOTSET" or set(attributes.get_ints("dilations", [1])) != {1}:
+    if attributes.get_string("auto_pad", "NOTSET") != "NOTSET" or set(
+        attributes.get_ints("dilations", [1])
+    ) != {1}:
         return None
     (stride,), pads = attributes.get_ints("strides", [1]), attributes.get_ints("pads", [0, 0])
     assert pads is not None
@@ -134,9 +136,10 @@ def _grouped(b: Builder, job: Job, shape: _Shape) -> str:
 
 
 def _block_weight(b: Builder, job: Job, shape: _Shape) -> ir.Value:
-    """One shifted copy of the kernel per frame of a block: (groups, window frames * channels, _BLOCK * out / groups).
+    """One shifted copy of the kernel per frame of a block.
 
-    Made by nodes that the engine folds when it loads the file, so that the file has the kernel once.
+    Of shape (groups, window frames * channels, _BLOCK * out / groups). Made by nodes that the engine folds
+    when it loads the file, so that the file has the kernel once.
     """
     out, channels, kernel = job.values.shape
     size, step = out // shape.groups, _BLOCK * shape.stride

@@ -1,4 +1,4 @@
-"""ONNX Runtime on CPUs: unsigned 8-bit activations with zero point 128, signed weights, no output quantizers."""
+"""ONNX Runtime on CPUs: uint8 activations with zero point 128, int8 weights, no output quantizers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class OnnxRuntimeDialect(Dialect):
     """The form that ONNX Runtime turns into MatMulIntegerToFloat, with the same results as the simulation.
 
     Q -> DQ -> MatMul <- DQ(weight) needs no quantizer behind it, so products keep float accuracy. Integer
-    convolutions would need one before the activation function, where ranges are widest; so convolutions become
-    MatMuls over gathered windows. Linears that read the same value with the same scale become one MatMul.
+    convolutions would need one before the activation function, where ranges are widest; so convolutions
+    become MatMuls over gathered windows. Linears that read the same value with the same scale become one
+    MatMul.
     """
 
     name = "onnxruntime"
@@ -70,14 +71,16 @@ def _write_linears(b: Builder, group: Sequence[Job]) -> str:
         product = b.op("Add", product, b.const(np.concatenate(biases), "bias"))
     parts: tuple[ir.Value, ...] = (product,)
     if len(group) > 1:
-        parts = b.multi("Split", product, b.ints(*(len(j.values) for j in group)), outputs=len(group), axis=-1)
+        parts = b.multi(
+            "Split", product, b.ints(*(len(j.values) for j in group)), outputs=len(group), axis=-1
+        )
     for part, member in zip(parts, group, strict=True):
         replace(member.operator.output, part)
     return node
 
 
 def _write_tied(b: Builder, job: Job, shared: dict[int, tuple[ir.Value, ir.Value]]) -> str | None:
-    """A Linear and an embedding of one weight, which is written once: integers (channels, vocabulary), or float.
+    """A Linear and an embedding of one weight, written once: integers (channels, vocabulary), or float.
 
     Returns:
         The name of the MatMul; None for the embedding, which multiplies nothing.

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from speechquant.engines.export.builder import Builder
     from speechquant.engines.export.plan import Activation
 
-__all__ = ["array", "dequantize", "dequantize_weight", "name_of", "on_grid", "overwrite", "quantize", "zero_point"]
+__all__ = [
+    "array",
+    "dequantize",
+    "dequantize_weight",
+    "name_of",
+    "on_grid",
+    "overwrite",
+    "quantize",
+    "zero_point",
+]
 
 _ZERO_POINT = 128
 _FULL = (-128, 127)
