@@ -9,9 +9,11 @@ import onnx_ir as ir
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["cancel_transposes"]
+__all__ = ["cancel_transposes", "simplify_group_norm"]
 
 _ELEMENTWISE = frozenset({"Gelu", "Tanh", "Relu", "Sigmoid", "Erf", "Cast", "Neg", "Sqrt", "Softplus"})
+# Per tensor: their scale has no axis.
+_QUANTIZERS = frozenset({"QuantizeLinear"})
 
 
 def cancel_transposes(graph: ir.Graph) -> None:
@@ -22,19 +24,42 @@ def cancel_transposes(graph: ir.Graph) -> None:
     """
     for node in tuple(graph):
         if node.op_type == "Transpose":
-            _sink(graph, node)
+            _sink(graph, node, _ELEMENTWISE)
     for node in tuple(graph):
         if node.op_type == "Transpose":
             _cancel(node)
+    # What is left is cheaper on 8-bit integers.
+    for node in tuple(graph):
+        if node.op_type == "Transpose":
+            _sink(graph, node, _QUANTIZERS)
 
 
-def _sink(graph: ir.Graph, node: ir.Node) -> None:
-    """Move one transpose behind the elementwise functions that alone read it."""
+def simplify_group_norm(graph: ir.Graph) -> None:
+    """Write a group norm with one channel per group as InstanceNormalization, which it is.
+
+    Engines have a kernel for the latter and compute the former in half a dozen passes over the data.
+    """
+    for node in tuple(graph):
+        if node.op_type != "GroupNormalization":
+            continue
+        scale = node.inputs[1]
+        if scale is None or scale.shape is None or scale.shape[0] != node.attributes.get_int("num_groups"):
+            continue
+        epsilon = ir.AttrFloat32("epsilon", node.attributes.get_float("epsilon", 1e-5))
+        new = ir.Node("", "InstanceNormalization", node.inputs, [epsilon], name=node.name)
+        old, result = node.outputs[0], new.outputs[0]
+        result.name, result.shape, result.type = f"{old.name}/instance", old.shape, old.type
+        graph.insert_before(node, new)
+        ir.convenience.replace_all_uses_with(old, result)
+
+
+def _sink(graph: ir.Graph, node: ir.Node, through: frozenset[str]) -> None:
+    """Move one transpose behind the functions of single elements that alone read it."""
     source, output = node.inputs[0], node.outputs[0]
     assert source is not None
     while len(users := tuple(output.uses())) == 1 and not output.is_graph_output():
         user = users[0].node
-        if user.op_type not in _ELEMENTWISE or len(user.inputs) != 1:
+        if user.op_type not in through or users[0].idx != 0:
             return
         result = user.outputs[0]
         if result.is_graph_output():

@@ -19,7 +19,7 @@ from onnxscript.optimizer import optimize_ir
 from speechquant.engines.coverage import read_coverage
 from speechquant.engines.export.attention import simplify_attention
 from speechquant.engines.export.dialects import dialect as dialect_of
-from speechquant.engines.export.layout import cancel_transposes
+from speechquant.engines.export.layout import cancel_transposes, simplify_group_norm
 from speechquant.engines.export.locate import locate
 from speechquant.engines.export.trace import owners_of, trace
 from speechquant.engines.manifest import EngineFile, Manifest, OperatorRecord
@@ -112,6 +112,7 @@ def _tidy(model: ir.Model) -> None:
     # Engines fold these themselves when they load the file; folded here, it would have the weight twice.
     optimize_ir(model, should_fold=lambda node: False if node.op_type in {"Transpose", "Pad"} else None)
     simplify_attention(model.graph)
+    simplify_group_norm(model.graph)
     cancel_transposes(model.graph)
     for tidy in (
         DeduplicateInitializersPass(),
