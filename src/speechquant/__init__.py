@@ -1,5 +1,43 @@
-"""Small, fast speech foundation models with the word error rate proven."""
+"""Small, fast speech foundation models with the word error rate proven.
+
+Example:
+    >>> import speechquant as sq
+    >>> print(sq.load("out").transcribe("call.wav").text)
+"""
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from speechquant._version import __version__
+
+if TYPE_CHECKING:
+    from speechquant.errors import SpeechquantError
+    from speechquant.jobs.evaluate import evaluate
+    from speechquant.jobs.inspect import inspect
+    from speechquant.jobs.recipe import Recipe
+    from speechquant.jobs.transcribe import transcribe
+    from speechquant.jobs.verbs import Model, load, quantize
+    from speechquant.jobs.verify import verify
+
+__all__ = [
+    "Model",
+    "Recipe",
+    "SpeechquantError",
+    "__version__",
+    "evaluate",
+    "inspect",
+    "load",
+    "quantize",
+    "transcribe",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a verb when it is first used, so that `import speechquant` is instant."""
+    if name not in __all__:
+        raise AttributeError(f"module 'speechquant' has no attribute {name!r}")
+    room = "speechquant.errors" if name == "SpeechquantError" else "speechquant.jobs"
+    return getattr(importlib.import_module(room), name)

@@ -27,6 +27,7 @@ EXEMPT = (
     "speechquant.search",
     "speechquant.report",
     "speechquant.engines.export",
+    "speechquant.jobs.quantization",
 )
 
 GUARD = """

@@ -1,4 +1,4 @@
-"""The search against the paper's listing, transcribed step by step, on models whose WER is a known function."""
+"""The search against the paper's listing, step by step, on models whose WER is a known function."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site
-from speechquant.search import CUTOFFS, CountingEvaluator, Tables, plain, search_cutoffs, select_layers, stablequant
+from speechquant.search import (
+    CUTOFFS,
+    CountingEvaluator,
+    Tables,
+    plain,
+    search_cutoffs,
+    select_layers,
+    stablequant,
+)
 
 LAYERS = ("input", "conv.0", "conv.1", "encoder.0", "head")
 
@@ -31,13 +40,19 @@ class World:
     def activations(self, layers, calibrator, bits, *, cutoff=0.0, **options):
         code = {"max": 1000.0, "percentile": 2000.0, "stablequant": cutoff}[calibrator]
         return ScaleTable(
-            {f"{layer}:input": Entry(Site(layer, "input", layer), QuantSpec(bits), np.float32(code)) for layer in layers}
+            {
+                f"{layer}:input": Entry(Site(layer, "input", layer), QuantSpec(bits), np.float32(code))
+                for layer in layers
+            }
         )
 
     def weights(self, layers, bits):
         spec = QuantSpec(bits, "channel", narrow=True)
         return ScaleTable(
-            {f"{layer}:weight": Entry(Site(layer, "weight", layer), spec, np.ones(3, np.float32)) for layer in layers}
+            {
+                f"{layer}:weight": Entry(Site(layer, "weight", layer), spec, np.ones(3, np.float32))
+                for layer in layers
+            }
         )
 
     def evaluate(self, table: ScaleTable) -> Score:

@@ -37,13 +37,14 @@ def quantize(
 ) -> None:
     """Run the job; the help text is `_HELP`."""
     from speechquant.cli.progress import StderrProgress
-    from speechquant.jobs.quantize import quantize as job
+    from speechquant.cli.summary import print_outcome
+    from speechquant.jobs.quantization import quantize as job
     from speechquant.jobs.recipe import load_recipe
     from speechquant.jobs.sources import shipped_recipe
 
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     path = recipe or (shipped_recipe(model) if model else None)
-    job(load_recipe(path, model=model, **settings), progress=StderrProgress())
+    print_outcome(job(load_recipe(path, model=model, **settings), progress=StderrProgress()))
 
 
 quantize.__doc__ = _HELP

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from speechquant.jobs.evaluate import EvaluationReport
     from speechquant.jobs.inspect import Inspection
 
-__all__ = ["print_evaluation", "print_inspection", "print_verification"]
+__all__ = ["columns", "print_evaluation", "print_inspection", "print_verification", "show"]
 
 _SHOWN_PROBLEMS = 20
+_UNWATCHED_WIDTH = 1000
 
 
 def print_evaluation(report: EvaluationReport) -> None:
     """One line per model, the paired tests, and what was left out."""
-    table = _table("model", "WER %", "95 % interval", "words", "sub", "del", "ins", "skipped", "capped")
+    table = columns("model", "WER %", "95 % interval", "words", "sub", "del", "ins", "skipped", "capped")
     for result in report.results:
         found = result.evaluation
         errors, interval = found.errors, found.interval
@@ -33,19 +34,17 @@ def print_evaluation(report: EvaluationReport) -> None:
             str(len(found.skipped)),
             str(found.capped),
         )
-    _print(table, f"{report.data}, text normaliser {report.normalizer}")
+    show(table, f"{report.data}, text normaliser {report.normalizer}")
     for test in report.tests:
         better = {"first": test.first, "second": test.second, None: "neither"}[test.outcome.better]
-        _print(
-            f"MAPSSWE: {test.first} against {test.second}: p = {test.outcome.p_value:.3g}, better: {better}"
-        )
+        show(f"MAPSSWE: {test.first} against {test.second}: p = {test.outcome.p_value:.3g}, better: {better}")
 
 
 def print_inspection(found: Inspection) -> None:
     """One line per quantized tensor, then what the engine runs in 8 bits."""
     info = found.info
-    _print(f"{info.model.name}: {info.bits} by {info.method}")
-    table = _table("site", "layer", "bits", "scale", "clips at", "clipped", "runs in")
+    show(f"{info.model.name}: {info.bits} by {info.method}")
+    table = columns("site", "layer", "bits", "scale", "clips at", "clipped", "runs in")
     for row in found.rows:
         many = f" (of {row.scales})" if row.scales > 1 else ""
         table.add_row(
@@ -57,36 +56,38 @@ def print_inspection(found: Inspection) -> None:
             "yes" if row.clipped else "",
             row.runs,
         )
-    _print(table)
+    show(table)
     if found.coverage is not None:
-        _print(f"{found.coverage.int8} of {found.coverage.total} operators with weights run in int8")
+        show(f"{found.coverage.int8} of {found.coverage.total} operators with weights run in int8")
         for name in found.coverage.fallbacks:
             defect = ", although int8 was asked for" if name in found.coverage.broken else ""
-            _print(f"runs in float: {name}{defect}")
+            show(f"runs in float: {name}{defect}")
 
 
 def print_verification(found: Verification) -> None:
     """One line per check, then the problems."""
-    table = _table("check", "items", "result")
+    table = columns("check", "items", "result")
     for check in found.checks:
         table.add_row(check.name, str(check.items), "ok" if check.passed else f"{len(check.problems)} wrong")
-    _print(table)
+    show(table)
     for problem in found.problems[:_SHOWN_PROBLEMS]:
-        _print(problem)
+        show(problem)
     if len(found.problems) > _SHOWN_PROBLEMS:
-        _print(f"and {len(found.problems) - _SHOWN_PROBLEMS} more")
+        show(f"and {len(found.problems) - _SHOWN_PROBLEMS} more")
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(columns):
+def columns(*names: str, title: str | None = None) -> Table:
+    """A plain table with these columns; the first is never wrapped."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for index, column in enumerate(names):
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     return table
 
 
-def _print(*items: Table | str) -> None:
+def show(*items: Table | str) -> None:
     """Tables are as wide as their contents when nobody looks, so that `grep` finds whole lines."""
     console = Console(highlight=False)
-    width = console.width if console.is_terminal else 1000
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_UNWATCHED_WIDTH)
     for item in items:
-        console.print(item, width=width, markup=False, soft_wrap=isinstance(item, str))
+        console.print(item, markup=False, soft_wrap=isinstance(item, str))

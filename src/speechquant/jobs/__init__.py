@@ -1,1 +1,29 @@
-"""jobs"""
+"""What the program does, one flat script per job. Torch is imported only by the jobs that need a float model."""
+
+from __future__ import annotations
+
+from speechquant.jobs.evaluate import EvaluationReport, evaluate
+from speechquant.jobs.inspect import Inspection, inspect
+from speechquant.jobs.progress import Advance, Progress, Silent
+from speechquant.jobs.recipe import Recipe, load_recipe
+from speechquant.jobs.transcribe import FileTranscript, transcribe
+from speechquant.jobs.verbs import Model, load, quantize
+from speechquant.jobs.verify import verify
+
+__all__ = [
+    "Advance",
+    "EvaluationReport",
+    "FileTranscript",
+    "Inspection",
+    "Model",
+    "Progress",
+    "Recipe",
+    "Silent",
+    "evaluate",
+    "inspect",
+    "load",
+    "load_recipe",
+    "quantize",
+    "transcribe",
+    "verify",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - pydantic reads annotations
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -27,28 +27,42 @@ class Recipe(BaseModel):
     output: Annotated[Path, Field(description="Folder of the artifact.")]
     calibration: Annotated[str | None, Field(description="Speech whose activations set the ranges.")] = None
     dev: Annotated[str | None, Field(description="Transcribed speech on which choices are made.")] = None
-    test: Annotated[str | None, Field(description="Transcribed speech on which the result is reported.")] = None
+    test: Annotated[str | None, Field(description="Transcribed speech on which the result is reported.")] = (
+        None
+    )
     audio_only: Annotated[
         str | None,
-        Field(description="Speech without transcripts, for all three roles; the float model's texts are the references."),
+        Field(
+            description="Speech without transcripts, for all three roles; the float model's texts are the references."
+        ),
     ] = None
     method: Annotated[Method, Field(description="How scales are found.")] = "stablequant"
-    bits: Annotated[str, Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16.")] = "w8a8"
-    gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = 0.25
+    bits: Annotated[
+        str, Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16.")
+    ] = "w8a8"
+    gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = (
+        0.25
+    )
     cutoffs: Annotated[
         str, Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes.")
     ] = "0:0.5:0.01"
-    per_layer: Annotated[bool, Field(description="Search a cut-off for each clipped layer, not one for all.")] = False
+    per_layer: Annotated[
+        bool, Field(description="Search a cut-off for each clipped layer, not one for all.")
+    ] = False
     select_bits: Annotated[int, Field(ge=2, le=16, description="Bits while layers are selected.")] = 8
     select_with: Annotated[
         Literal["max", "percentile"], Field(description="Calibrator while layers are selected.")
     ] = "max"
-    select_weights: Annotated[bool, Field(description="Quantize weights too while a layer is tested.")] = False
+    select_weights: Annotated[bool, Field(description="Quantize weights too while a layer is tested.")] = (
+        False
+    )
     percentile: Annotated[
         float, Field(gt=0, le=100, description="Percent of magnitudes that the percentile calibrator keeps.")
     ] = 99.9
     start_bin: Annotated[int, Field(ge=1, description="First histogram bin that the MSE search tries.")] = 1
-    fold: Annotated[bool, Field(description="Count clipped values at the last bin instead of dropping them.")] = False
+    fold: Annotated[
+        bool, Field(description="Count clipped values at the last bin instead of dropping them.")
+    ] = False
     weights: Annotated[
         Literal["max", "mse", "percentile"], Field(description="How weight ranges are found.")
     ] = "max"
@@ -65,13 +79,21 @@ class Recipe(BaseModel):
     calibration_minutes: Annotated[
         float | None, Field(gt=0, description="Use a random part of the calibration speech.")
     ] = None
-    dev_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the dev speech.")] = None
-    test_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the test speech.")] = None
+    dev_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the dev speech.")] = (
+        None
+    )
+    test_minutes: Annotated[
+        float | None, Field(gt=0, description="Use a random part of the test speech.")
+    ] = None
     seed: Annotated[int, Field(description="Seed of random parts and of the bootstrap.")] = 0
     threads: Annotated[int | None, Field(ge=1, description="CPU threads; all cores by default.")] = None
-    naive: Annotated[bool, Field(description="Also export and test naive max calibration, for comparison.")] = False
+    naive: Annotated[
+        bool, Field(description="Also export and test naive max calibration, for comparison.")
+    ] = False
     allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
-    strict: Annotated[bool, Field(description="Stop at the first unusable utterance instead of skipping it.")] = False
+    strict: Annotated[
+        bool, Field(description="Stop at the first unusable utterance instead of skipping it.")
+    ] = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -103,7 +125,9 @@ class Recipe(BaseModel):
         except (ValueError, ZeroDivisionError, OverflowError):
             grid = ()
         if not grid or not 0 <= grid[0] <= grid[-1] < 100:  # noqa: PLR2004
-            raise ValueError(f"cutoffs {self.cutoffs!r}: write start:stop:step in percent, such as 0:0.5:0.01")
+            raise ValueError(
+                f"cutoffs {self.cutoffs!r}: write start:stop:step in percent, such as 0:0.5:0.01"
+            )
         return grid
 
     def to_yaml(self, command: str) -> str:

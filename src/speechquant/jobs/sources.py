@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Corpora", "open_corpora", "resolve_corpus", "resolve_model", "shipped_recipe"]
 
-DEMO_MODELS = {"demo": "moonshine-tiny", "demo:moonshine": "moonshine-tiny", "demo:hubert-mini": "hubert-mini-ctc"}
-DEMO_RECIPES = {"demo": "demo.yaml", "demo:moonshine": "demo.yaml", "demo:hubert-mini": "demo-hubert-mini.yaml"}
+DEMO_MODELS = {
+    "demo": "moonshine-tiny",
+    "demo:moonshine": "moonshine-tiny",
+    "demo:hubert-mini": "hubert-mini-ctc",
+}
+DEMO_RECIPES = {
+    "demo": "demo.yaml",
+    "demo:moonshine": "demo.yaml",
+    "demo:hubert-mini": "demo-hubert-mini.yaml",
+}
 
 SHARES = (0.2, 0.6)
 """Audio without transcripts is divided: a fifth for calibration, two fifths for dev, the rest for test."""
@@ -85,7 +93,9 @@ def _part(corpus: Corpus, minutes: float | None, seed: int) -> Corpus:
 def _divide(corpus: Corpus, seed: int) -> tuple[Corpus, Corpus, Corpus]:
     """Three disjoint parts; `subset` ranks by a hash, so the division depends on names and seed alone."""
     if len(corpus) < MINIMUM_FILES:
-        raise DataError(f"{corpus.name}: --audio-only needs at least {MINIMUM_FILES} audio files, one for each role")
+        raise DataError(
+            f"{corpus.name}: --audio-only needs at least {MINIMUM_FILES} audio files, one for each role"
+        )
     first = max(1, round(SHARES[0] * len(corpus)))
     second = min(max(first + 1, round(SHARES[1] * len(corpus))), len(corpus) - 1)
     head, middle = corpus.subset(limit=first, seed=seed), corpus.subset(limit=second, seed=seed)
@@ -101,4 +111,6 @@ def _demo() -> Any:
     try:
         return importlib.import_module("speechquant_demo")
     except ImportError as error:
-        raise MissingExtraError("the built-in models and speech are missing: install speechquant[demo]") from error
+        raise MissingExtraError(
+            "the built-in models and speech are missing: install speechquant[demo]"
+        ) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechquant.audio import is_audio_name, stream_audio
+from speechquant.audio import check_speech, is_audio_name, stream_audio
 from speechquant.decoding import LongTranscript, transcribe_long
 from speechquant.errors import AudioError, DataError, MissingExtraError
 from speechquant.jobs.progress import Silent
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.targets import Target
 
-__all__ = ["FileTranscript", "find_audio", "transcribe", "transcribe_file"]
+__all__ = ["FileTranscript", "find_audio", "transcribe", "transcribe_file", "transcribe_samples"]
 
 _BLOCK_SECONDS = 10.0
 _SHORTEST_SECONDS = 0.1
@@ -104,6 +104,20 @@ def transcribe_file(
     if not watch.sound:
         raise AudioError(f"{path}: is silent (all samples are zero)")
     return result
+
+
+def transcribe_samples(target: Target, samples: NDArray[np.float32]) -> LongTranscript:
+    """Transcribe mono samples, shape (time,), at the model's sampling rate, in windows.
+
+    Raises:
+        AudioError: not one channel, not finite, shorter than 0.1 s, or silent.
+    """
+    rate = target.recognizer.sampling_rate
+    if samples.ndim != 1:
+        raise AudioError(f"samples have the shape {samples.shape}; give one channel, shape (time,)")
+    mono = np.ascontiguousarray(samples, np.float32)
+    check_speech(mono, "samples", minimum_seconds=_SHORTEST_SECONDS, sampling_rate=rate)
+    return transcribe_long(target.recognizer, iter([mono]), ctc=target.ctc)
 
 
 def find_audio(paths: Iterable[str | Path]) -> list[Path]:

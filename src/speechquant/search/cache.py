@@ -31,7 +31,6 @@ class DevScore(Protocol):
         ...
 
 
-
 class CountingEvaluator:
     """Remembers scores by scale table, so that identical tables cost one pass over the development set."""
 

@@ -4,8 +4,8 @@ Where listing, prose and README of the paper disagree, the default follows the l
 
 * Layers are selected under the max calibrator (line 4 has p = 0, m = 0); the prose says percentile, which
   `selection_calibrator="percentile"` gives.
-* While one layer is tested its activations alone are quantized; `selection_weights=True` quantizes its weights too.
-* Layers are selected at 8 bit whatever the final width: the paper's Table II has one selected set for all widths.
+* While one layer is tested its activations alone are quantized; `selection_weights=True` adds its weights.
+* Layers are selected at 8 bit whatever the final width: Table II has one selected set for all widths.
 * One cut-off is shared by the selected layers (line 24); `per_layer=True` goes on by coordinate descent.
 * The model scored in stage 2 has quantized weights as well, since that is the model that ships.
 """
@@ -37,7 +37,7 @@ CUTOFFS = tuple(round(0.01 * k, 2) for k in range(51))
 class Tables:
     """How a search asks for scale tables without knowing the model.
 
-    `activations(layers, calibrator, bits, **options)` and `weights(layers, bits)` return the sites of `layers`.
+    `activations(layers, calibrator, bits, **options)` and `weights(layers, bits)` cover the sites of `layers`.
     """
 
     activations: Callable[..., ScaleTable]
@@ -115,13 +115,20 @@ def search_cutoffs(
 
 
 def quantize_with(
-    layers: Sequence[str], p_by_layer: Mapping[str, float], tables: Tables, *, bits: tuple[int, int], **options: Any
+    layers: Sequence[str],
+    p_by_layer: Mapping[str, float],
+    tables: Tables,
+    *,
+    bits: tuple[int, int],
+    **options: Any,
 ) -> ScaleTable:
     """Lines 14-20: clip and MSE for the selected layers, MSE alone for the others; weights as they are."""
     table = tables.weights(layers, bits[0])
+    by_cutoff: dict[float, list[str]] = {}
     for layer in layers:
-        cutoff = p_by_layer.get(layer, 0.0)
-        table = table.merged(tables.activations([layer], "stablequant", bits[1], cutoff=cutoff, **options))
+        by_cutoff.setdefault(p_by_layer.get(layer, 0.0), []).append(layer)
+    for cutoff, alike in by_cutoff.items():
+        table = table.merged(tables.activations(alike, "stablequant", bits[1], cutoff=cutoff, **options))
     return table
 
 
@@ -182,7 +189,7 @@ def _descend(
     evaluate: CountingEvaluator,
     **common: Any,
 ) -> tuple[ScaleTable, Mapping[str, float], tuple[CutoffScore, ...]]:
-    """Coordinate descent from the shared cut-off, one selected layer at a time, until a round changes nothing."""
+    """Coordinate descent from the shared cut-off, layer by layer, until a round changes nothing."""
     while True:
         before = dict(p_opt)
         for layer in before:

@@ -22,7 +22,7 @@ class _StraightThrough(torch.autograd.Function):
         return levels.clamp_(qmin, qmax).mul_(scale)
 
     @staticmethod
-    def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         (inside,) = ctx.saved_tensors
         return grad[0] * inside, None, None, None
 
@@ -32,8 +32,8 @@ def fake_quantize(
 ) -> torch.Tensor:
     """`clamp(round(x / scale), qmin, qmax) * scale` (StableQuant eq. 1, z = 0), rounding half to even.
 
-    The division is a real one, not a product with the reciprocal: ONNX QuantizeLinear divides, and the two differ
-    at half-way values.
+    The division is a real one, not a product with the reciprocal: ONNX QuantizeLinear divides, and the two
+    differ at half-way values.
 
     Args:
         x: any shape, float32.
@@ -49,6 +49,6 @@ def fake_quantize(
         shape[axis] = -1
         scale = scale.view(shape)
     if torch.is_grad_enabled() and x.requires_grad:
-        result: torch.Tensor = _StraightThrough.apply(x, scale, spec.qmin, spec.qmax)
+        result: torch.Tensor = _StraightThrough.apply(x, scale, spec.qmin, spec.qmax)  # type: ignore[no-untyped-call]
         return result
     return torch.div(x, scale).round_().clamp_(spec.qmin, spec.qmax).mul_(scale)

@@ -22,9 +22,8 @@ __all__ = ["quantized"]
 def quantized(model: SpeechModel, table: ScaleTable) -> Iterator[SpeechModel]:
     """Simulate `table` on `model` inside the block.
 
-    Weights are replaced by their quantized values once; inputs are quantized on every call by hooks. On exit, also
-    after an exception, the very same weight tensors are back and all hooks are gone. Blocks nest: the inner table
-    quantizes what the outer one left.
+    Weights are replaced by their quantized values once; inputs are quantized on every call by hooks. On exit,
+    also after an exception, the very same weight tensors are back and all hooks are gone.
     """
     with ExitStack() as stack:
         for entry in table:
@@ -38,8 +37,7 @@ def quantized(model: SpeechModel, table: ScaleTable) -> Iterator[SpeechModel]:
 
 @contextmanager
 def _quantized_weight(operator: torch.nn.Module, entry: Entry) -> Iterator[None]:
-    parameter = operator.weight
-    assert isinstance(parameter, torch.Tensor)
+    parameter = operator.get_parameter("weight")
     original = parameter.data
     scale = torch.from_numpy(entry.scale).to(original.device)
     with torch.no_grad():

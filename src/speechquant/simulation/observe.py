@@ -27,8 +27,8 @@ Counts = tuple["NDArray[np.int64]", int, float]
 def count_magnitudes(x: torch.Tensor, bins: int) -> Counts:
     """Counts of |x| in `bins` equal bins over [0, 2^exponent], with the exponent and the exact maximum.
 
-    Bin j holds j < |x| * bins / 2^exponent <= j + 1, as in `Histogram`. Scaling by a power of two does not round,
-    so the index is exact in float32. Counting happens on the tensor's own device.
+    Bin j holds j < |x| * bins / 2^exponent <= j + 1, as in `Histogram`. Scaling by a power of two does not
+    round, so the index is exact in float32. Counting happens on the tensor's own device.
     """
     magnitudes = x.detach().abs().flatten()
     maximum = float(magnitudes.max())

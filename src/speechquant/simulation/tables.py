@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from speechquant.models import SpeechModel
-    from speechquant.numerics import Granularity, Histogram, Site
+    from speechquant.numerics import Granularity, Histogram, Site, WeightMethod
 
 __all__ = ["activation_table", "weight_table"]
 
 
 def activation_table(
     sites: Collection[Site],
+    *,
     histograms: Mapping[str, Histogram],
     calibrator: str,
     bits: int,
@@ -32,16 +33,16 @@ def activation_table(
     scales = calibrate_many(calibrator, {name: histograms[name] for name in wanted}, bits, **options)
     spec = QuantSpec(bits)
     return ScaleTable(
-        {name: Entry(site, spec, np.float32(scales[name]).reshape(())) for name, site in wanted.items()}
+        {name: Entry(site, spec, np.array(scales[name], np.float32)) for name, site in wanted.items()}
     )
 
 
 def weight_table(
     model: SpeechModel,
     sites: Collection[Site],
-    bits: int,
     *,
-    method: str = "max",
+    bits: int,
+    method: WeightMethod = "max",
     granularity: Granularity = "channel",
 ) -> ScaleTable:
     """Scales of the weight sites among `sites`: narrow range, per output channel by default."""
@@ -49,6 +50,6 @@ def weight_table(
     entries = {}
     for site in sites:
         if site.role == "weight":
-            weight = model.operator(site.module).weight.detach().cpu().numpy()
+            weight = model.operator(site.module).get_parameter("weight").detach().cpu().numpy()
             entries[site.name] = Entry(site, spec, weight_scales(weight, spec, method))
     return ScaleTable(entries)

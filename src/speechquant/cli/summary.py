@@ -1,0 +1,99 @@
+"""The last screen of `speechquant quantize`: is it as good, how small, how fast, what was decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from speechquant.cli.tables import columns, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from speechquant.jobs.quantization import Outcome
+
+__all__ = ["print_outcome"]
+
+_SYSTEMS = ("float", "naive_max", "quantized", "simulated")
+_SHOWN_TRANSCRIPTS = 3
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """The verdict, a line per system, the decisions, three transcripts, and where the report lies."""
+    metrics = outcome.metrics
+    known = metrics["references"] == "transcripts"
+    what = "WER" if known else "Disagreement with the float model (there are no transcripts)"
+    title = f"{what} on the test set, {metrics['float']['words']:,} words"
+    table = columns("", "WER %", "95 % interval", "S/D/I", "p", "MB", "ms", title=title)
+    for system in _SYSTEMS:
+        if system in metrics:
+            table.add_row(*_row(system, metrics))
+    show(table)
+    for line in _decisions(metrics):
+        show(line)
+    for line in _transcripts(outcome):
+        show(line)
+    for warning in metrics["warnings"]:
+        show(f"warning: {warning}")
+    if metrics["skipped"]:
+        show(f"skipped {len(metrics['skipped'])} unusable utterances; metrics.json lists them")
+    show(f"\n{outcome.verdict}")
+    show(f"report: {outcome.artifact / 'report.html'}")
+
+
+def _row(system: str, metrics: Mapping[str, Any]) -> list[str]:
+    found = metrics[system]
+    name = {
+        "float": "float",
+        "naive_max": f"naive max {metrics['bits']}",
+        "quantized": f"{metrics['method']} {metrics['bits']}",
+        "simulated": "  simulated",
+    }[system]
+    size, time = metrics["bytes"].get(system), metrics["latency_ms"].get(system)
+    p_value = metrics["p_values"].get(system)
+    return [
+        name,
+        f"{found['wer']:.2f}",
+        f"{found['low']:.2f} to {found['high']:.2f}",
+        f"{found['substitutions']}/{found['deletions']}/{found['insertions']}",
+        "" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}",  # noqa: PLR2004
+        f"{size / 1e6:.1f}" if size else "",
+        f"{time:.0f}" if time else "",
+    ]
+
+
+def _decisions(metrics: Mapping[str, Any]) -> Iterator[str]:
+    coverage, time = metrics["coverage"], metrics["latency_ms"]
+    if metrics["method"] == "stablequant":
+        p_opt = metrics["p_opt"]
+        shared = p_opt is None or isinstance(p_opt, float | int)
+        cutoff = f"{p_opt:g} %" if p_opt is not None and shared else p_opt
+        clipped = ", ".join(metrics["selected_layers"])
+        yield f"clipped layers: {clipped}; cut-off p_opt = {cutoff}" if clipped else "clipped layers: none"
+        yield f"search: {metrics['dev_passes']} passes over the dev set for {metrics['dev_requests']} candidates"
+    yield f"runs in int8: {coverage['int8']} of {coverage['total']} operators with weights, read back from the engine"
+    for name in coverage["fallbacks"]:
+        yield f"  in float: {name}"
+    yield f"simulation and engine agree on {metrics['agreement']:.2f} % of tokens"
+    size = metrics["bytes"]
+    yield f"size: {100 * size['quantized'] / size['float']:.1f} % of the float32 engine files"
+    yield (
+        f"speed: {time['float'] / time['quantized']:.2f}x ONNX Runtime float32, "
+        f"{time['pytorch'] / time['quantized']:.2f}x PyTorch float32 ({time['seconds']:g} s of speech, whole "
+        "transcription, medians of interleaved runs)"
+    )
+
+
+def _transcripts(outcome: Outcome) -> Iterator[str]:
+    test = outcome.findings.test
+    changed = sorted(
+        test["float"].score.utterances,
+        key=lambda item: (
+            test["float"].transcripts[item.id].text == test["quantized"].transcripts[item.id].text
+        ),
+    )
+    for item in changed[:_SHOWN_TRANSCRIPTS]:
+        yield f"\n{item.id}"
+        yield f"  reference  {item.reference}"
+        for system in ("float", "naive_max", "quantized"):
+            if system in test:
+                yield f"  {system.replace('_', ' '):<10} {test[system].transcripts[item.id].text or '(nothing)'}"

@@ -1,0 +1,154 @@
+"""The main job, from a float model and speech to an artifact with its proof."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechquant.artifact import ArtifactContents, check_target, save_artifact
+from speechquant.errors import StorageError
+from speechquant.evaluation import EvaluationStore
+from speechquant.jobs.progress import Silent
+from speechquant.jobs.quantization.figures import describe, license_of, report_data
+from speechquant.jobs.quantization.findings import Findings
+from speechquant.jobs.quantization.measure import measure_engines
+from speechquant.jobs.quantization.workbench import Workbench
+from speechquant.jobs.sources import open_corpora, resolve_model
+from speechquant.metrics import warn_if_too_small
+from speechquant.models import load_model
+from speechquant.numerics import ScaleTable
+from speechquant.report import judge, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from speechquant.jobs.progress import Progress
+    from speechquant.jobs.recipe import Recipe
+    from speechquant.report import ReportData
+
+__all__ = ["Outcome", "quantize"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """The finished artifact, its figures (`metrics.json`), one sentence on them, and what was found on the way."""
+
+    artifact: Path
+    verdict: str
+    metrics: Mapping[str, Any]
+    findings: Findings
+
+
+def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
+    """Calibrate, search, export, evaluate, save.
+
+    Everything that took long is kept in `<output>.work`: started again after an interruption, the job repeats at
+    most the chunk of utterances it was at.
+
+    Raises:
+        SpeechquantError: the recipe, the model, the speech or the place for the output is unusable.
+    """
+    listener = progress or Silent()
+    seconds: dict[str, float] = {}
+    check_target(recipe.output)
+    _set_threads(recipe.threads)
+    corpora = open_corpora(recipe)
+    model = load_model(resolve_model(recipe.model))
+    work = _work_folder(recipe.output)
+    with EvaluationStore(work / "evaluations.sqlite") as store:
+        bench = Workbench(model, corpora, recipe, store, work, listener)
+        _ = bench.layers
+        with _timed(seconds, "calibrate"):
+            histograms = bench.calibrate()
+        with _timed(seconds, "search"):
+            evaluator, dev = bench.scoring(corpora.dev)
+            with listener.stage("float model on dev") as advance:
+                on_dev = {"float": bench.simulate(ScaleTable({}), evaluator, dev, advance)}
+            words = on_dev["float"].errors.words
+            small = warn_if_too_small(words, recipe.gamma) if recipe.method == "stablequant" else None
+            warnings = (*corpora.warnings, *((f"dev: {small}",) if small else ()))
+            for warning in warnings:
+                listener.note(warning)
+            search = bench.search(histograms, evaluator, dev)
+            on_dev["quantized"] = bench.simulate(search.table, evaluator, dev)
+        with tempfile.TemporaryDirectory(dir=work) as scratch:
+            on_test, engines = measure_engines(bench, histograms, search.table, Path(scratch), seconds)
+            findings = Findings(
+                histograms, search, on_dev, on_test, engines, seconds, warnings, _peak_rss_mb()
+            )
+            metrics = describe(bench, findings)
+            page = report_data(bench, findings, metrics)
+            contents = _contents(bench, findings, metrics, page, Path(scratch) / "quantized")
+            with listener.stage("save"):
+                artifact = save_artifact(contents, recipe.output)
+    verdict = judge(page)
+    return Outcome(artifact.folder, f"{verdict.headline}. {verdict.sentence}", metrics, findings)
+
+
+def _contents(
+    bench: Workbench, findings: Findings, metrics: Mapping[str, Any], page: ReportData, onnx: Path
+) -> ArtifactContents:
+    model, recipe, corpora = bench.model, bench.recipe, bench.corpora
+    cutoffs = dict(findings.search.p_opt or {})
+    shared = set(cutoffs.values())
+    return ArtifactContents(
+        name=metrics["model"],
+        source=recipe.model,
+        family=model.model_type,
+        task=model.runtime.task,
+        method=recipe.method,
+        bits=recipe.bits,
+        model_files=model.kept_files,
+        weights={name: tensor.numpy() for name, tensor in model.module.state_dict().items()},
+        table=findings.search.table,
+        metrics=metrics,
+        model_signature=model.signature,
+        data_signatures={
+            "calibration": corpora.calibration.signature,
+            "dev": corpora.dev.signature,
+            "test": corpora.test.signature,
+        },
+        recipe=page.recipe_yaml,
+        onnx=onnx,
+        selected_layers=findings.search.selected_layers,
+        p_opt=shared.pop() if len(shared) == 1 else None,
+        report=render(page),
+        license_name=license_of(model.folder),
+    )
+
+
+def _work_folder(output: Path) -> Path:
+    work = output.with_name(output.name + ".work")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{work}: cannot be made ({error.strerror}); choose another output folder"
+        ) from error
+    return work
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _peak_rss_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts KiB, macOS bytes.
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - start

@@ -1,0 +1,205 @@
+"""What the steps of the main job share: the model, the speech, the stored evaluations, the listener."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from speechquant.data import Corpus, iter_loaded
+from speechquant.errors import ArtifactError, DataError, RecipeError
+from speechquant.evaluation import EvaluationStore, Evaluator
+from speechquant.numerics import ScaleTable, load_histograms, save_histograms
+from speechquant.search import Tables, plain, stablequant
+from speechquant.simulation import activation_table, observe, quantized, weight_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from speechquant.data import Skipped
+    from speechquant.evaluation import Evaluation
+    from speechquant.jobs.progress import Advance, Progress
+    from speechquant.jobs.recipe import Recipe
+    from speechquant.jobs.sources import Corpora
+    from speechquant.models import SpeechModel
+    from speechquant.numerics import Histogram, Site
+    from speechquant.search import SearchResult
+
+__all__ = ["Workbench"]
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """One model on its three corpora. `work` holds what a killed run needs to go on."""
+
+    model: SpeechModel
+    corpora: Corpora
+    recipe: Recipe
+    store: EvaluationStore
+    work: Path
+    progress: Progress
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """The layers to quantize, after `include` and `exclude`."""
+        kept = tuple(layer for layer in self.model.layers() if self._wanted(layer))
+        if not kept:
+            raise RecipeError(
+                f"--include and --exclude leave no layer; there are {', '.join(self.model.layers())}"
+            )
+        return kept
+
+    @cached_property
+    def normalizer(self) -> str:
+        """The text normaliser of every figure."""
+        suits = "whisper-english" if self.model.runtime.writes_punctuation else "upper"
+        return self.recipe.normalizer or suits
+
+    def scoring(self, corpus: Corpus) -> tuple[Evaluator, Corpus]:
+        """How `corpus` is scored: against its transcripts, or with --audio-only the float model's own texts.
+
+        The corpus comes back without the audio that turned out to be unusable.
+        """
+        strict = self.recipe.strict
+        evaluator = Evaluator(self.normalizer, self.store, strict=strict)
+        if self.recipe.audio_only is None:
+            return evaluator, corpus
+        with self.progress.stage(f"float transcripts of {corpus.name}") as advance:
+            texts = evaluator.transcribe(self.model.recognizer(), corpus, advance).texts
+        if not any(text.strip() for text in texts.values()):
+            raise DataError(f"the float model hears no words in the {corpus.name} audio; give it speech")
+        heard = tuple(utterance for utterance in corpus if utterance.id in texts)
+        return Evaluator(self.normalizer, self.store, texts, strict=strict), Corpus(corpus.name, heard)
+
+    def simulate(
+        self, table: ScaleTable, evaluator: Evaluator, corpus: Corpus, advance: Advance | None = None
+    ) -> Evaluation:
+        """Evaluate the torch simulation of `table`; the empty table is the float model."""
+        if not len(table):
+            return evaluator.evaluate(self.model.recognizer(), corpus, advance)
+        names = f"{self.model.recognizer().signature}|{table.signature}"
+        signature = hashlib.sha256(names.encode()).hexdigest()
+        with quantized(self.model, table):
+            return evaluator.evaluate(self.model.recognizer(signature=signature), corpus, advance)
+
+    def calibrate(self) -> dict[str, Histogram]:
+        """One pass over the calibration speech, or what an earlier run of the same kept."""
+        corpus = self.corpora.calibration
+        key = hashlib.sha256(f"{self.model.signature}|{corpus.signature}".encode()).hexdigest()
+        path = self.work / f"histograms-{key[:16]}.npz"
+        if path.is_file():
+            try:
+                return load_histograms(path)
+            except ArtifactError:
+                path.unlink()
+        done = 0
+        skipped: list[Skipped] = []
+        with self.progress.stage("calibrate") as advance:
+
+            def step() -> None:
+                nonlocal done
+                done += 1
+                advance(done, len(corpus))
+
+            loaded = iter_loaded(corpus, strict=self.recipe.strict, on_skip=skipped.append)
+            histograms = observe(self.model, (samples for _, samples in loaded), on_wave=step)
+        for item in skipped:
+            self.progress.note(f"skipped {item.id}: {item.reason}")
+        save_histograms(path, histograms)
+        return histograms
+
+    def tables(self, histograms: Mapping[str, Histogram]) -> Tables:
+        """Scale tables by layer, for the search, which knows layers only; each layer's scales are found once."""
+        recipe = self.recipe
+        sites: dict[str, list[Site]] = {}
+        for site in self.model.sites():
+            sites.setdefault(site.layer, []).append(site)
+        known: dict[tuple[Any, ...], ScaleTable] = {}
+
+        def remembered(
+            layers: Iterable[str], key: tuple[Any, ...], make: Callable[..., ScaleTable]
+        ) -> ScaleTable:
+            wanted = list(layers)
+            new = [layer for layer in wanted if (layer, *key) not in known]
+            # All new layers at once: calibrators share work among sites.
+            found = make([site for layer in new for site in sites[layer]]).entries.items()
+            for layer in new:
+                known[layer, *key] = ScaleTable({n: e for n, e in found if e.site.layer == layer})
+            return ScaleTable({n: e for layer in wanted for n, e in known[layer, *key].entries.items()})
+
+        def activations(layers: Iterable[str], calibrator: str, bits: int, **options: Any) -> ScaleTable:
+            settings = {**self._options(calibrator), **options}
+            make = partial(
+                activation_table, histograms=histograms, calibrator=calibrator, bits=bits, **settings
+            )
+            return remembered(layers, (calibrator, bits, *sorted(settings.items())), make)
+
+        def weights(layers: Iterable[str], bits: int) -> ScaleTable:
+            make = partial(
+                weight_table,
+                self.model,
+                bits=bits,
+                method=recipe.weights,
+                granularity=recipe.weight_granularity,
+            )
+            return remembered(layers, ("weights", bits), make)
+
+        return Tables(activations, weights)
+
+    def search(self, histograms: Mapping[str, Histogram], evaluator: Evaluator, dev: Corpus) -> SearchResult:
+        """Find the scale table by the recipe's method, on the dev set."""
+        recipe, tables = self.recipe, self.tables(histograms)
+        with self.progress.stage("search") as advance:
+            expected = self._expected_passes()
+            step = 0
+
+            def tell(what: str) -> None:
+                nonlocal step
+                step += 1
+                advance(min(step, expected), expected, what)
+
+            def score(table: ScaleTable) -> Any:
+                return self.simulate(table, evaluator, dev).errors
+
+            if recipe.method != "stablequant":
+                tell(recipe.method)
+                return plain(self.layers, tables, score, calibrator=recipe.method, bits=recipe.bit_widths)
+            return stablequant(
+                self.layers,
+                tables,
+                score,
+                bits=recipe.bit_widths,
+                gamma=recipe.gamma,
+                cutoffs=recipe.cutoff_grid,
+                select_bits=recipe.select_bits,
+                selection_calibrator=recipe.select_with,
+                selection_weights=recipe.select_weights,
+                per_layer=recipe.per_layer,
+                on_step=tell,
+            )
+
+    def naive(self, histograms: Mapping[str, Histogram]) -> ScaleTable:
+        """The baseline that most tools start from: max calibration of every layer."""
+        tables, bits = self.tables(histograms), self.recipe.bit_widths
+        return tables.weights(self.layers, bits[0]).merged(tables.activations(self.layers, "max", bits[1]))
+
+    def _expected_passes(self) -> int:
+        if self.recipe.method != "stablequant":
+            return 1
+        return len(self.layers) + len(self.recipe.cutoff_grid)
+
+    def _options(self, calibrator: str) -> dict[str, Any]:
+        recipe = self.recipe
+        options: dict[str, dict[str, Any]] = {
+            "percentile": {"percentile": recipe.percentile},
+            "mse": {"start_bin": recipe.start_bin},
+            "stablequant": {"start_bin": recipe.start_bin, "fold": recipe.fold},
+        }
+        return options.get(calibrator, {})
+
+    def _wanted(self, layer: str) -> bool:
+        included = not self.recipe.include or any(fnmatchcase(layer, p) for p in self.recipe.include)
+        return included and not any(fnmatchcase(layer, p) for p in self.recipe.exclude)

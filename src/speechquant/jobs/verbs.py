@@ -1,0 +1,82 @@
+"""The verbs of the Python interface: the same jobs as the commands, with plain arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechquant.jobs.recipe import load_recipe
+from speechquant.jobs.sources import shipped_recipe
+from speechquant.jobs.targets import open_target
+from speechquant.jobs.transcribe import transcribe_file, transcribe_samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from speechquant.decoding import LongTranscript
+    from speechquant.jobs.progress import Progress
+    from speechquant.jobs.quantization import Outcome
+    from speechquant.jobs.targets import Target
+
+__all__ = ["Model", "load", "quantize"]
+
+
+class Model:
+    """An opened artifact or float model that transcribes speech."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of samples given to `transcribe`, in Hz."""
+        return self._target.recognizer.sampling_rate
+
+    def transcribe(self, audio: str | Path | NDArray[np.float32]) -> LongTranscript:
+        """Transcribe a file of any length and format, or mono samples of shape (time,) at `sampling_rate`.
+
+        Raises:
+            AudioError: the audio is missing, damaged, too short or silent.
+        """
+        if isinstance(audio, str | Path):
+            return transcribe_file(self._target, Path(audio))
+        return transcribe_samples(self._target, audio)
+
+
+def load(path: str | Path, *, engine: str = "onnxruntime", threads: int | None = None) -> Model:
+    """Open an artifact, or a float model (folder, hub id, `demo`), which needs the extra `quantize`.
+
+    Raises:
+        ArtifactError, ModelError, EngineError: it cannot be opened.
+        MissingExtraError: a float model without PyTorch.
+    """
+    return Model(open_target(path, engine=engine, threads=threads))
+
+
+def quantize(
+    model: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    recipe: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Quantize a model and prove its word error rate; see `Recipe` for the settings.
+
+    Args:
+        model: model folder, hub id, `demo` or `demo:hubert-mini`.
+        output: folder of the artifact.
+        recipe: a YAML file of settings, which the arguments override.
+        progress: hears how far the job is.
+        settings: fields of `Recipe`, such as `calibration`, `dev`, `test`, `bits`, `method`.
+
+    Raises:
+        RecipeError: a setting is unknown, missing or out of range.
+        SpeechquantError: the model or the speech is unusable, or the output cannot be written.
+    """
+    from speechquant.jobs.quantization import quantize as job
+
+    name = None if model is None else str(model)
+    path = Path(recipe) if recipe is not None else shipped_recipe(name or "")
+    return job(load_recipe(path, model=name, output=output, **settings), progress=progress)
