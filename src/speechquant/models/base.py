@@ -212,7 +212,10 @@ def _fold_weight_norm(module: nn.Module) -> None:
         if parametrize.is_parametrized(part):
             for name in list(part.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(part, name, leave_parametrized=True)
-                getattr(part, name).requires_grad_(requires_grad=False)
+                # Torch leaves a plain tensor where several originals made one weight.
+                value = getattr(part, name).detach()
+                delattr(part, name)
+                part.register_parameter(name, nn.Parameter(value, requires_grad=False))
 
 
 def _check_finite(module: nn.Module, folder: Path) -> None:
