@@ -84,16 +84,14 @@ def _decisions(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _transcripts(outcome: Outcome) -> Iterator[str]:
-    test = outcome.findings.test
-    changed = sorted(
-        test["float"].score.utterances,
-        key=lambda item: (
-            test["float"].transcripts[item.id].text == test["quantized"].transcripts[item.id].text
-        ),
-    )
-    for item in changed[:_SHOWN_TRANSCRIPTS]:
-        yield f"\n{item.id}"
-        yield f"  reference  {item.reference}"
-        for system in ("float", "naive_max", "quantized"):
-            if system in test:
-                yield f"  {system.replace('_', ' '):<10} {test[system].transcripts[item.id].text or '(nothing)'}"
+    for row in outcome.transcripts[:_SHOWN_TRANSCRIPTS]:
+        yield f"\n{row.id}"
+        lines = {
+            "reference": row.reference,
+            "float": row.before,
+            "naive max": row.naive,
+            "quantized": row.after,
+        }
+        for name, text in lines.items():
+            if text is not None:
+                yield f"  {name:<10} {text or '(nothing)'}"

@@ -39,6 +39,8 @@ def open_session(path: Path, options: SessionOptions) -> Any:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads or 0
     settings.log_severity_level = _ERRORS_ONLY
+    # Weights in 8 bits under float activations become MatMulNBits, whose default quantizes the activations too.
+    settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if options.optimized is not None:
         settings.optimized_model_filepath = str(options.optimized)
     try:

@@ -184,6 +184,8 @@ def _advice(error: Exception) -> str:
         return "the disk is full: free some space and start again, finished work is kept"
     if "readonly" in text or "unable to open" in text or isinstance(error, OSError):
         return f"cannot be written ({text}): check the folder and its permissions"
+    if "I/O error" in text:
+        return f"cannot be written ({text}): check the disk, its free space and limits on file sizes"
     if "locked" in text or "busy" in text:
         return "in use by another process: wait for it or choose another file"
     if isinstance(error, sqlite3.ProgrammingError):

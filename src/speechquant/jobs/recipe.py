@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +17,8 @@ __all__ = ["Method", "Recipe", "load_recipe"]
 Method = Literal["stablequant", "max", "percentile", "mse", "entropy"]
 
 _BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
+_MOST_CUTOFFS = 10_000
+_ROLES = ("calibration", "dev", "test")
 
 
 class Recipe(BaseModel):
@@ -120,10 +123,15 @@ class Recipe(BaseModel):
         """The candidates of `cutoffs`, in percent, both ends included."""
         try:
             start, stop, step = (float(part) for part in self.cutoffs.split(":"))
-            count = round((stop - start) / step)
+            # A step that does not divide the range ends below `stop`; the margin is for 0.5 / 0.01.
+            count = min(math.floor((stop - start) / step + 1e-6), _MOST_CUTOFFS)
             grid = tuple(round(start + k * step, 6) for k in range(count + 1))
         except (ValueError, ZeroDivisionError, OverflowError):
             grid = ()
+        if len(grid) > _MOST_CUTOFFS:
+            raise ValueError(
+                f"cutoffs {self.cutoffs!r}: more than {_MOST_CUTOFFS} of them; choose a larger step"
+            )
         if not grid or not 0 <= grid[0] <= grid[-1] < 100:  # noqa: PLR2004
             raise ValueError(
                 f"cutoffs {self.cutoffs!r}: write start:stop:step in percent, such as 0:0.5:0.01"
@@ -139,10 +147,16 @@ class Recipe(BaseModel):
 def load_recipe(path: Path | None = None, **settings: Any) -> Recipe:
     """A recipe from a YAML file, from keyword settings, or both; settings that are None do not count.
 
+    Settings override the file, also where they exclude what it says: `audio_only` its three roles, a role its
+    `audio_only`.
+
     Raises:
         RecipeError: the file cannot be read, or a setting is unknown or out of range.
     """
-    values = {**(_read(path) if path else {}), **{k: v for k, v in settings.items() if v is not None}}
+    given = {name: value for name, value in settings.items() if value is not None}
+    excluded = _ROLES if "audio_only" in given else ("audio_only",) if given.keys() & set(_ROLES) else ()
+    kept = {name: value for name, value in (_read(path) if path else {}).items() if name not in excluded}
+    values = {**kept, **given}
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

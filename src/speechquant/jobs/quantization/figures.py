@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.quantization.findings import Findings
     from speechquant.jobs.quantization.workbench import Workbench
 
-__all__ = ["describe", "license_of", "report_data"]
+__all__ = ["changed_first", "describe", "license_of", "report_data"]
 
 _LABELS = {
     "float": "float32",
@@ -35,7 +35,7 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
     reference, quantized = findings.test["float"], findings.test["quantized"]
     cutoffs = dict(search.p_opt or {})
     return {
-        "model": Path(bench.model.folder).name,
+        "model": _name(bench),
         "method": bench.recipe.method,
         "bits": bench.recipe.bits,
         "normalizer": bench.normalizer,
@@ -72,10 +72,7 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
         ],
         "dev_passes": search.dev_passes,
         "dev_requests": search.dev_requests,
-        "skipped": [
-            {"id": item.id, "reason": item.reason}
-            for item in (*findings.dev["float"].skipped, *reference.skipped)
-        ],
+        "skipped": _skipped(bench, findings),
         "seconds": findings.seconds,
         "peak_rss_mb": findings.peak_rss_mb,
         "warnings": list(findings.warnings),
@@ -127,6 +124,14 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
     )
 
 
+def changed_first(before: Evaluation, after: Evaluation) -> list[str]:
+    """Utterance ids: those whose words changed (after normalisation) first, else in the order of the data."""
+    heard = {item.id: item.hypothesis for item in after.score.utterances}
+    return sorted(
+        before.transcripts, key={i.id: i.hypothesis == heard[i.id] for i in before.score.utterances}.get
+    )
+
+
 def license_of(folder: Path) -> str | None:
     """The licence that the front matter of a model card states."""
     import yaml
@@ -138,6 +143,22 @@ def license_of(folder: Path) -> str | None:
         return None
     found = front.get("license") if isinstance(front, dict) else None
     return str(found) if found else None
+
+
+def _name(bench: Workbench) -> str:
+    """The last part of what the user called the model; a hub id lies in a folder named by a hash."""
+    wanted = bench.recipe.model
+    return bench.model.folder.name if wanted.partition(":")[0] == "demo" else Path(wanted).resolve().name
+
+
+def _skipped(bench: Workbench, findings: Findings) -> list[dict[str, str]]:
+    """Unusable audio of every role; with --audio-only it was left out before the evaluations."""
+    evaluated = {"dev": findings.dev["float"].skipped, "test": findings.test["float"].skipped}
+    return [
+        {"role": role, "id": item.id, "reason": item.reason}
+        for role in ("calibration", "dev", "test")
+        for item in (*bench.skipped.get(role, ()), *evaluated.get(role, ()))
+    ]
 
 
 def _systems(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]) -> tuple[report.System, ...]:
@@ -190,10 +211,10 @@ def _histograms(bench: Workbench, findings: Findings) -> tuple[report.SiteHistog
 
 
 def _transcripts(bench: Workbench, findings: Findings) -> tuple[report.TranscriptRow, ...]:
-    """Utterances that quantization changed first, then others, in the order of the test set."""
+    """Before and after, with what nobody quantized carefully says; changed utterances first."""
     before, after = findings.test["float"].transcripts, findings.test["quantized"].transcripts
     naive = findings.test["naive_max"].transcripts if "naive_max" in findings.test else {}
-    ranked = sorted(before, key=lambda id_: before[id_].text == after[id_].text)[:_SHOWN_TRANSCRIPTS]
+    ranked = changed_first(findings.test["float"], findings.test["quantized"])[:_SHOWN_TRANSCRIPTS]
     references = {item.id: item.text for item in bench.corpora.test}
     return tuple(
         report.TranscriptRow(

@@ -18,6 +18,7 @@ from speechquant.jobs.progress import Silent
 from speechquant.jobs.quantization.figures import describe, license_of, report_data
 from speechquant.jobs.quantization.findings import Findings
 from speechquant.jobs.quantization.measure import measure_engines
+from speechquant.jobs.quantization.spelling import unwritable
 from speechquant.jobs.quantization.workbench import Workbench
 from speechquant.jobs.sources import open_corpora, resolve_model
 from speechquant.metrics import warn_if_too_small
@@ -30,18 +31,19 @@ if TYPE_CHECKING:
 
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.recipe import Recipe
-    from speechquant.report import ReportData
+    from speechquant.report import ReportData, TranscriptRow
 
 __all__ = ["Outcome", "quantize"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """The finished artifact, its figures (`metrics.json`), one sentence on them, and what was found on the way."""
+    """The finished artifact, one sentence on it, `metrics.json`, some transcripts, and what was found on the way."""
 
     artifact: Path
     verdict: str
     metrics: Mapping[str, Any]
+    transcripts: tuple[TranscriptRow, ...]
     findings: Findings
 
 
@@ -70,9 +72,7 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
             evaluator, dev = bench.scoring(corpora.dev)
             with listener.stage("float model on dev") as advance:
                 on_dev = {"float": bench.simulate(ScaleTable({}), evaluator, dev, advance)}
-            words = on_dev["float"].errors.words
-            small = warn_if_too_small(words, recipe.gamma) if recipe.method == "stablequant" else None
-            warnings = (*corpora.warnings, *((f"dev: {small}",) if small else ()))
+            warnings = _warnings(bench, on_dev["float"].errors.words)
             for warning in warnings:
                 listener.note(warning)
             search = bench.search(histograms, evaluator, dev)
@@ -88,7 +88,9 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
             with listener.stage("save"):
                 artifact = save_artifact(contents, recipe.output)
     verdict = judge(page)
-    return Outcome(artifact.folder, f"{verdict.headline}. {verdict.sentence}", metrics, findings)
+    return Outcome(
+        artifact.folder, f"{verdict.headline}. {verdict.sentence}", metrics, page.transcripts, findings
+    )
 
 
 def _contents(
@@ -123,8 +125,20 @@ def _contents(
     )
 
 
+def _warnings(bench: Workbench, dev_words: int) -> tuple[str, ...]:
+    """What the user should know of the speech, one line each."""
+    corpora, recipe = bench.corpora, bench.recipe
+    spelling = [
+        unwritable(corpus, bench.model.vocabulary, bench.normalizer) for corpus in (corpora.dev, corpora.test)
+    ]
+    small = warn_if_too_small(dev_words, recipe.gamma) if recipe.method == "stablequant" else None
+    found = (*corpora.warnings, *spelling, f"dev: {small}" if small else None)
+    return tuple(warning for warning in found if warning)
+
+
 def _work_folder(output: Path) -> Path:
-    work = output.with_name(output.name + ".work")
+    place = output.resolve()  # "." has no name of its own
+    work = place.with_name(place.name + ".work")
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:

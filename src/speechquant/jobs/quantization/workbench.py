@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from speechquant.data import Corpus, iter_loaded
+from speechquant.data import Corpus, Skipped, iter_loaded
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.numerics import ScaleTable, load_histograms, save_histograms
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from speechquant.data import Skipped
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.progress import Advance, Progress
     from speechquant.jobs.recipe import Recipe
@@ -33,7 +32,11 @@ __all__ = ["Workbench"]
 
 @dataclass(frozen=True, eq=False)
 class Workbench:
-    """One model on its three corpora. `work` holds what a killed run needs to go on."""
+    """One model on its three corpora.
+
+    `work` holds what a killed run needs to go on; `skipped` the unusable audio by role, where it was left out
+    before any evaluation.
+    """
 
     model: SpeechModel
     corpora: Corpora
@@ -41,6 +44,7 @@ class Workbench:
     store: EvaluationStore
     work: Path
     progress: Progress
+    skipped: dict[str, tuple[Skipped, ...]] = field(default_factory=dict)
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
@@ -68,11 +72,13 @@ class Workbench:
         if self.recipe.audio_only is None:
             return evaluator, corpus
         with self.progress.stage(f"float transcripts of {corpus.name}") as advance:
-            texts = evaluator.transcribe(self.model.recognizer(), corpus, advance).texts
+            heard = evaluator.transcribe(self.model.recognizer(), corpus, advance)
+        self.skipped[corpus.name] = heard.skipped
+        texts = heard.texts
         if not any(text.strip() for text in texts.values()):
             raise DataError(f"the float model hears no words in the {corpus.name} audio; give it speech")
-        heard = tuple(utterance for utterance in corpus if utterance.id in texts)
-        return Evaluator(self.normalizer, self.store, texts, strict=strict), Corpus(corpus.name, heard)
+        usable = tuple(utterance for utterance in corpus if utterance.id in texts)
+        return Evaluator(self.normalizer, self.store, texts, strict=strict), Corpus(corpus.name, usable)
 
     def simulate(
         self, table: ScaleTable, evaluator: Evaluator, corpus: Corpus, advance: Advance | None = None
@@ -92,9 +98,12 @@ class Workbench:
         path = self.work / f"histograms-{key[:16]}.npz"
         if path.is_file():
             try:
-                return load_histograms(path)
+                histograms = load_histograms(path)
             except ArtifactError:
                 path.unlink()
+            else:
+                self._left_out(corpus, [Skipped(*item) for item in self.store.get("skipped", key) or ()])
+                return histograms
         done = 0
         skipped: list[Skipped] = []
         with self.progress.stage("calibrate") as advance:
@@ -106,10 +115,15 @@ class Workbench:
 
             loaded = iter_loaded(corpus, strict=self.recipe.strict, on_skip=skipped.append)
             histograms = observe(self.model, (samples for _, samples in loaded), on_wave=step)
-        for item in skipped:
-            self.progress.note(f"skipped {item.id}: {item.reason}")
+        self._left_out(corpus, skipped)
+        self.store.put("skipped", key, [(item.id, item.reason) for item in skipped])
         save_histograms(path, histograms)
         return histograms
+
+    def _left_out(self, corpus: Corpus, skipped: list[Skipped]) -> None:
+        self.skipped[corpus.name] = tuple(skipped)
+        for item in skipped:
+            self.progress.note(f"skipped {item.id}: {item.reason}")
 
     def tables(self, histograms: Mapping[str, Histogram]) -> Tables:
         """Scale tables by layer, for the search, which knows layers only; each layer's scales are found once."""
