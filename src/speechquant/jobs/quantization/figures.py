@@ -127,9 +127,8 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
 def changed_first(before: Evaluation, after: Evaluation) -> list[str]:
     """Utterance ids: those whose words changed (after normalisation) first, else in the order of the data."""
     heard = {item.id: item.hypothesis for item in after.score.utterances}
-    return sorted(
-        before.transcripts, key={i.id: i.hypothesis == heard[i.id] for i in before.score.utterances}.get
-    )
+    same = {item.id: item.hypothesis == heard[item.id] for item in before.score.utterances}
+    return sorted(before.transcripts, key=lambda id_: same[id_])
 
 
 def license_of(folder: Path) -> str | None:
