@@ -4,8 +4,7 @@
 # Each target makes the environment .venv first where it is missing or out of date.
 
 PYTHON ?= python3
-# Unquoted on purpose below, so that options may follow. For a machine without a GPU, the small build:
-#   make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+# Unquoted on purpose below, so that pip options may follow: an index with the CPU build saves gigabytes.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
