@@ -17,7 +17,7 @@ import soundfile
 from speechquant.data import Utterance
 from speechquant.errors import DataError, EngineError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator, content_fingerprint
-from speechquant.metrics import WordErrors
+from speechquant.metrics import WordErrors, bootstrap_interval
 
 
 def evaluator(store=None, **kwargs):
@@ -45,6 +45,14 @@ def test_figures_and_record():
     assert result.references == "transcripts"
     assert set(result.score.speakers) == {"s0", "s1", "s2"}
     assert result.figures()["low"] < result.wer < result.figures()["high"]
+
+
+def test_the_seed_draws_the_interval():
+    corpus = fakes.corpus(40)
+    found = [evaluator(seed=seed).evaluate(fakes.Parrot(), corpus) for seed in (0, 7)]
+    expected = [bootstrap_interval(result.score, seed=seed) for result, seed in zip(found, (0, 7), strict=True)]
+    assert [result.interval for result in found] == expected
+    assert expected[0] != expected[1]
 
 
 def test_chunks_are_bounded_in_number_and_seconds():

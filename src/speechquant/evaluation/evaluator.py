@@ -52,6 +52,7 @@ class Evaluator:
             transcripts, from `transcribe`, when nobody wrote down the audio).
         loader: Reads the audio; the data room's `iter_loaded` by default.
         strict: Refuse unusable audio instead of skipping it with a record.
+        seed: Of the bootstrap intervals.
 
     Raises:
         RecipeError: the normaliser is unknown.
@@ -65,6 +66,7 @@ class Evaluator:
         *,
         loader: Loader | None = None,
         strict: bool = False,
+        seed: int = 0,
     ) -> None:
         get_normalizer(normalizer)
         self.normalizer = normalizer
@@ -72,6 +74,7 @@ class Evaluator:
         self.references = references
         self.loader: Loader = loader or iter_loaded
         self.strict = strict
+        self.seed = seed
 
     def evaluate(
         self, recognizer: Recognizer, corpus: Sequence[Utterance], progress: Progress | None = None
@@ -132,6 +135,7 @@ class Evaluator:
             transcription=transcription,
             normalizer=self.normalizer,
             references="transcripts" if isinstance(self.references, str) else "float model",
+            seed=self.seed,
         )
 
     def _reference(self, utterance: Utterance) -> str:

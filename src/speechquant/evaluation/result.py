@@ -64,12 +64,14 @@ class Evaluation:
         normalizer: Name of the text normaliser.
         references: "transcripts", or "float model" when the float model's own output is the reference, so
             that the error rate is a disagreement.
+        seed: Of the bootstrap.
     """
 
     score: Score
     transcription: Transcription
     normalizer: str
     references: ReferencesKind
+    seed: int = 0
 
     @property
     def errors(self) -> WordErrors:
@@ -119,7 +121,7 @@ class Evaluation:
     @cached_property
     def interval(self) -> Interval:
         """95 % bootstrap interval of the word error rate."""
-        return bootstrap_interval(self.score)
+        return bootstrap_interval(self.score, seed=self.seed)
 
     def compare(self, other: Evaluation, *, alpha: float = 0.05) -> PairedTest:
         """Paired test; this evaluation is the first system, `other` the second.

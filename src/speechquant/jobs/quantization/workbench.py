@@ -67,8 +67,8 @@ class Workbench:
 
         The corpus comes back without the audio that turned out to be unusable.
         """
-        strict = self.recipe.strict
-        evaluator = Evaluator(self.normalizer, self.store, strict=strict)
+        strict, seed = self.recipe.strict, self.recipe.seed
+        evaluator = Evaluator(self.normalizer, self.store, strict=strict, seed=seed)
         if self.recipe.audio_only is None:
             return evaluator, corpus
         with self.progress.stage(f"float transcripts of {corpus.name}") as advance:
@@ -78,7 +78,8 @@ class Workbench:
         if not any(text.strip() for text in texts.values()):
             raise DataError(f"the float model hears no words in the {corpus.name} audio; give it speech")
         usable = tuple(utterance for utterance in corpus if utterance.id in texts)
-        return Evaluator(self.normalizer, self.store, texts, strict=strict), Corpus(corpus.name, usable)
+        against_float = Evaluator(self.normalizer, self.store, texts, strict=strict, seed=seed)
+        return against_float, Corpus(corpus.name, usable)
 
     def simulate(
         self, table: ScaleTable, evaluator: Evaluator, corpus: Corpus, advance: Advance | None = None
