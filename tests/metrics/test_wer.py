@@ -81,6 +81,8 @@ def test_resolution():
     assert math.isinf(wer_resolution(0))
     assert words_needed(0.25) == 400
     assert [words_needed(g) for g in (0.1, 0.3, 0.7)] == [1000, 334, 143]
-    assert warn_if_too_small(400, 0.25) is None
+    assert warn_if_too_small(2000, 0.25) is None
+    assert "by chance: 2000 words" in warn_if_too_small(1999, 0.25)
+    assert "1.0 of the set's 400 words" in warn_if_too_small(400, 0.25)
     assert "at least 400 words" in warn_if_too_small(399, 0.25)
     assert "no step" in warn_if_too_small(0, 0.25)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["warn_if_too_small", "wer_resolution", "words_needed"]
+__all__ = ["STEADY_WORDS", "warn_if_too_small", "wer_resolution", "words_needed"]
+
+STEADY_WORDS = 5
+"""So many words should stand behind a threshold before a difference at it means something."""
 
 
 def wer_resolution(words: int) -> float:
@@ -19,17 +22,24 @@ def words_needed(gamma: float) -> int:
 
 
 def warn_if_too_small(words: int, gamma: float) -> str | None:
-    """A one-line warning when one word is more than `gamma` WER points, else None.
+    """A one-line warning when `gamma` WER points are less than `STEADY_WORDS` words, else None.
+
+    Below one word no difference can be as small as gamma; with a handful of words chance decides.
 
     Args:
         words: Reference words of the data set.
         gamma: The difference that decisions are taken on, in absolute points, > 0.
     """
-    if words >= words_needed(gamma):
-        return None
     needed = words_needed(gamma)
-    step = f"{wer_resolution(words):.2g} points" if words else "no step at all"
-    return (
-        f"the set has {words} words, so the smallest WER step it can show is {step}, more than the threshold "
-        f"of {gamma:g}: use at least {needed} words or raise the threshold"
-    )
+    if words < needed:
+        step = f"{wer_resolution(words):.2g} points" if words else "no step at all"
+        return (
+            f"the set has {words} words, so the smallest WER step it can show is {step}, more than the threshold "
+            f"of {gamma:g}: use at least {needed} words or raise the threshold"
+        )
+    if words < STEADY_WORDS * needed:
+        return (
+            f"the threshold of {gamma:g} points is {gamma * words / 100:.1f} of the set's {words} words, so layers "
+            f"near it are selected by chance: {STEADY_WORDS * needed} words or more are steadier"
+        )
+    return None
