@@ -1,0 +1,172 @@
+"""What the user asks for: values in closed form, and one clear line for everything that cannot be."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+
+from speechquant.errors import RecipeError
+from speechquant.jobs import Recipe, load_recipe
+
+ROLES = {"calibration": "c", "dev": "d", "test": "t"}
+MINIMAL = {"model": "m", "output": "o", **ROLES}
+
+
+def write(folder, text):
+    path = folder / "recipe.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_the_papers_51_candidates():
+    grid = load_recipe(**MINIMAL).cutoff_grid
+    assert grid == tuple(k / 100 for k in range(51))
+    from speechquant.search import CUTOFFS
+
+    assert grid == CUTOFFS
+
+
+@pytest.mark.parametrize(
+    ("text", "grid"),
+    [
+        ("0:0:1", (0.0,)),
+        ("0:0.5:0.5", (0.0, 0.5)),
+        ("0.1:0.3:0.1", (0.1, 0.2, 0.3)),
+        ("0:1:0.3", (0.0, 0.3, 0.6, 0.9)),
+        ("0:0.5:0.3", (0.0, 0.3)),
+        ("2:2:5", (2.0,)),
+    ],
+)
+def test_a_grid_never_leaves_its_range(text, grid):
+    assert load_recipe(**MINIMAL, cutoffs=text).cutoff_grid == pytest.approx(grid)
+
+
+@pytest.mark.parametrize("bits", range(2, 17))
+def test_bits(bits):
+    assert load_recipe(**MINIMAL, bits=f"w{bits}a{18 - bits}").bit_widths == (bits, 18 - bits)
+    assert load_recipe(**MINIMAL, bits=f"W{bits}A8").bit_widths == (bits, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bits": "8"}, "w8a8"),
+        ({"bits": "w1a8"}, "from 2 to 16"),
+        ({"bits": "w8a17"}, "from 2 to 16"),
+        ({"bits": "w8a8 "}, "bits"),
+        ({"bits": 8}, "bits"),
+        ({"cutoffs": "0.1"}, "start:stop:step"),
+        ({"cutoffs": "a:b:c"}, "start:stop:step"),
+        ({"cutoffs": "0:0.5:0"}, "start:stop:step"),
+        ({"cutoffs": "0:0.5:-0.1"}, "start:stop:step"),
+        ({"cutoffs": "0.5:0:0.1"}, "start:stop:step"),
+        ({"cutoffs": "-1:0.5:0.1"}, "start:stop:step"),
+        ({"cutoffs": "0:100:1"}, "start:stop:step"),
+        ({"cutoffs": "0:nan:1"}, "start:stop:step"),
+        ({"cutoffs": "0:inf:1"}, "start:stop:step"),
+        ({"cutoffs": "0:0.5:1e-12"}, "larger step"),
+        ({"gamma": 0}, "gamma"),
+        ({"gamma": "much"}, "gamma"),
+        ({"select_bits": 1}, "select_bits"),
+        ({"percentile": 101}, "percentile"),
+        ({"start_bin": 0}, "start_bin"),
+        ({"method": "magic"}, "method"),
+        ({"weights": "entropy"}, "weights"),
+        ({"threads": 0}, "threads"),
+        ({"dev_minutes": 0}, "dev_minutes"),
+        ({"colour": "red"}, "colour: no such setting"),
+        ({"audio_only": "calls"}, "exclude each other"),
+        ({"calibration": None}, "--calibration"),
+        ({"output": None}, "output: is missing"),
+        ({"model": None}, "model: is missing"),
+    ],
+)
+def test_what_cannot_be_is_one_line(settings, words):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(**{**MINIMAL, **settings})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "YAML mapping"),
+        ("- a\n- b\n", "YAML mapping"),
+        ("just text", "YAML mapping"),
+        ("bits: [w8a8\n", "cannot be read"),
+        ("1: 2\n", "1"),
+        ("bits: w8a8\nbit: 3\n", "bit: no such setting"),
+        ("!!python/object/apply:os.system ['true']\n", "cannot be read"),
+        ("model: caf\u00e9\n".encode("latin-1"), "cannot be read"),
+        ("model: m\n".encode("utf-16"), "cannot be read"),
+        (b"model: \x00\n", "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_one_line_with_its_name(tmp_path, text, words):
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, **MINIMAL)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path / "no.yaml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path)
+
+
+def test_settings_override_the_file(tmp_path):
+    path = write(tmp_path, yaml.safe_dump({**MINIMAL, "bits": "w4a4", "gamma": 0.5, "naive": True}))
+    recipe = load_recipe(path, bits="w6a6", dev=None, naive=False)
+    assert (recipe.bits, recipe.gamma, recipe.dev, recipe.naive) == ("w6a6", 0.5, "d", False)
+
+
+def test_settings_override_what_they_exclude(tmp_path):
+    path = write(tmp_path, yaml.safe_dump(MINIMAL))
+    recipe = load_recipe(path, audio_only="calls")
+    assert (recipe.audio_only, recipe.calibration, recipe.dev, recipe.test) == ("calls", None, None, None)
+    path = write(tmp_path, yaml.safe_dump({"model": "m", "output": "o", "audio_only": "calls"}))
+    recipe = load_recipe(path, **ROLES)
+    assert (recipe.audio_only, recipe.dev) == (None, "d")
+    with pytest.raises(RecipeError, match="exclude each other"):
+        load_recipe(path, audio_only="calls", **ROLES)
+
+
+def test_yaml_repeats_every_setting(tmp_path):
+    recipe = load_recipe(
+        **MINIMAL, include=("conv.*", "head"), normalizer="lower", seed=3, threads=2, cutoffs="0:1:0.1"
+    )
+    text = recipe.to_yaml("speechquant quantize x")
+    assert text.startswith("# speechquant quantize x\n")
+    assert load_recipe(write(tmp_path, text)) == recipe
+    assert yaml.safe_load(text).keys() == Recipe.model_fields.keys()
+
+
+SHIPPED = sorted(Path(str(files("speechquant.jobs") / "recipes")).glob("*.yaml"))
+
+
+def test_there_are_shipped_recipes():
+    assert len(SHIPPED) >= 2
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_a_shipped_recipe_opens_with_the_command_that_runs_it(path):
+    from speechquant.jobs.sources import resolve_corpus, resolve_model, shipped_recipe
+
+    head = path.read_text(encoding="utf-8").splitlines()[0]
+    program, verb, model, flag, output = shlex.split(head.removeprefix("# "))
+    assert (program, verb, flag) == ("speechquant", "quantize", "-o")
+    assert shipped_recipe(model) == path
+    recipe = load_recipe(path, output=output)
+    assert recipe.model == model
+    assert (Path(resolve_model(recipe.model)) / "config.json").is_file()
+    for role in (recipe.calibration, recipe.dev, recipe.test):
+        assert len(resolve_corpus(role)) > 0
