@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +255,64 @@ def test_what_killed_runs_left_is_cleaned_up_and_restored(saved, tmp_path):
         raise ZeroDivisionError
     assert tree(saved.folder) == before
     assert leftovers(tmp_path) == [".out.partial-1"]
+
+
+def test_neighbours_with_similar_names_are_left_alone(saved, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [
+        f"{prefix}{kind}-{dead.pid}"
+        for prefix in ("", ".", "out.", ".other.", ".xout.", "..out.")
+        for kind in ("old", "partial")
+    ]
+    names += [f".out.old-{dead.pid}.bak", f".out.partial-x-{dead.pid}", f".out.older-{dead.pid}"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "photo").write_bytes(b"x")
+    (tmp_path / f".out.old-{dead.pid}").write_bytes(b"a file")
+    save_artifact(fakes.contents(tmp_path / "model"), saved.folder)
+    shutil.rmtree(saved.folder)
+    save_artifact(fakes.contents(tmp_path / "model"), saved.folder)
+    for name in names:
+        assert (tmp_path / name / "photo").read_bytes() == b"x", name
+    assert (tmp_path / f".out.old-{dead.pid}").read_bytes() == b"a file"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no modes there")
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_files_have_the_mode_of_new_files(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        saved = save_artifact(fakes.contents(tmp_path / "model"), tmp_path / "out")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in saved.folder.rglob("*") if p.is_file()}
+    assert len(modes) == 10
+    assert set(modes.values()) == {0o666 & ~umask}, modes
+
+
+@pytest.mark.parametrize("name", ["thesis.docx", "onnx/notes.txt", ".git/config", "link"])
+def test_an_artifact_with_other_files_in_it_is_not_replaced(saved, tmp_path, name):
+    path = saved.folder / name
+    path.parent.mkdir(exist_ok=True)
+    if name == "link":
+        path.symlink_to(tmp_path, target_is_directory=True)
+    else:
+        path.write_bytes(b"x")
+    with pytest.raises(ArtifactError, match=re.escape(f"({name})")):
+        save_artifact(fakes.contents(tmp_path / "model"), saved.folder)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "{", '{"format": "other", "files": {"mine.txt": 1}}', '{"format": "speechquant"}']
+)
+def test_a_folder_with_another_quantization_json_is_not_replaced(tmp_path, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "quantization.json").write_text(text)
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    with pytest.raises(ArtifactError, match="holds other files"):
+        check_target(tmp_path / "out")
 
 
 def edit(folder, change):

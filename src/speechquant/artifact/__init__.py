@@ -5,7 +5,7 @@ from __future__ import annotations
 from speechquant.artifact.load import Artifact, is_artifact, load_artifact
 from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
 from speechquant.artifact.save import ArtifactContents, save_artifact
-from speechquant.artifact.staging import check_target, staged_folder, storage_error
+from speechquant.artifact.staging import check_target, owner_is_alive, staged_folder, storage_error
 from speechquant.artifact.verify import Check, Verification, verify_artifact
 from speechquant.artifact.weights import Tensors
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_target",
     "is_artifact",
     "load_artifact",
+    "owner_is_alive",
     "save_artifact",
     "staged_folder",
     "storage_error",

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import shutil
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from speechquant.artifact.manifest import MANIFEST
+from speechquant.artifact.manifest import MANIFEST, read_small
 from speechquant.errors import ArtifactError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["check_target", "staged_folder", "storage_error"]
+__all__ = ["check_target", "owner_is_alive", "staged_folder", "storage_error"]
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -73,6 +75,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         yield staging
+        _share(staging)
         _swap(staging, place)
     except OSError as error:
         raise storage_error(target, error) from error
@@ -88,14 +91,61 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     return StorageError(f"{path}: cannot be written: {error.strerror or error}; {advice}")
 
 
+def owner_is_alive(leftover: Path) -> bool:
+    """Whether another process runs that a file or folder is named after: `NAME-PID`."""
+    owner = leftover.name.rpartition("-")[2]
+    if not owner.isdigit() or sys.platform == "win32":  # signal 0 is Ctrl-C there, not a question
+        return True
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return int(owner) != os.getpid()
+
+
 def _check_replaceable(place: Path) -> None:
     if place.is_dir():
-        if not (place / MANIFEST).is_file() and any(place.iterdir()):
+        foreign = _foreign(place)
+        if foreign is not None:
             raise ArtifactError(
-                f"{place}: holds other files than an artifact and will not be replaced; choose another folder"
+                f"{place}: holds other files than an artifact ({foreign}) and will not be replaced; choose "
+                "another folder"
             )
     elif place.exists():
         raise ArtifactError(f"{place}: is a file; choose another folder for the artifact")
+
+
+def _foreign(place: Path) -> str | None:
+    """A file that would be lost if the artifact in `place` were replaced, None if there is none."""
+    known = _listed(place)
+    for path in sorted(place.rglob("*")):
+        name = path.relative_to(place).as_posix()
+        if name not in known and (path.is_symlink() or not path.is_dir()):
+            return name
+    return None
+
+
+def _listed(place: Path) -> set[str]:
+    """What the artifact in `place` consists of, of whatever format version; nothing if it is none."""
+    try:
+        values = json.loads(read_small(place / MANIFEST))
+        ours = values["format"] == "speechquant"
+        return {MANIFEST, *values["files"]} if ours else set()
+    except (ArtifactError, KeyError, RecursionError, TypeError, ValueError):
+        return set()
+
+
+def _share(staging: Path) -> None:
+    """Give every file the mode that new files have here; some writers keep theirs to themselves."""
+    probe = staging / ".mode"
+    probe.touch()
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    for path in staging.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def _swap(staging: Path, place: Path) -> None:
@@ -115,25 +165,12 @@ def _swap(staging: Path, place: Path) -> None:
 
 def _clean(place: Path) -> None:
     """Put back an artifact that a killed run had set aside, and remove what killed runs left half done."""
+    ours = re.compile(rf"\.{re.escape(place.name)}\.(old|partial)-\d+")
     for leftover in list(place.parent.iterdir()):
-        kind = leftover.name.removeprefix(f".{place.name}.").partition("-")[0]
-        if kind not in {"old", "partial"} or _alive(leftover):
+        match = ours.fullmatch(leftover.name)
+        if match is None or leftover.is_symlink() or not leftover.is_dir() or owner_is_alive(leftover):
             continue
-        if kind == "old" and not place.exists():
+        if match[1] == "old" and not place.exists():
             leftover.rename(place)
         else:
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _alive(leftover: Path) -> bool:
-    """Whether the process that a leftover is named after still runs."""
-    owner = leftover.name.rpartition("-")[2]
-    if not owner.isdigit() or sys.platform == "win32":  # signal 0 is Ctrl-C there, not a question
-        return True
-    try:
-        os.kill(int(owner), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return int(owner) != os.getpid()
