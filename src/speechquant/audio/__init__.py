@@ -12,6 +12,7 @@ from speechquant.audio.load import (
     load_audio,
     stream_audio,
 )
+from speechquant.audio.part import load_part
 
 __all__ = [
     "SAMPLING_RATE",
@@ -21,6 +22,7 @@ __all__ = [
     "decode_audio",
     "is_audio_name",
     "load_audio",
+    "load_part",
     "normalise",
     "stream_audio",
 ]

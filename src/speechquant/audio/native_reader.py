@@ -48,6 +48,15 @@ class NativeReader:
                 return
             yield block
 
+    def part(self, start: int, count: int) -> NDArray[np.float32]:
+        """`count` frames from frame `start`, fewer at the end of the file: shape (time, channels)."""
+        try:
+            self._file.seek(min(start, self._file.frames))
+            block: NDArray[np.float32] = self._file.read(count, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise AudioError(_damaged(self._name, error)) from error
+        return block
+
     def close(self) -> None:
         """Release the file."""
         self._file.close()
