@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechquant.artifact.manifest import MANIFEST, Manifest, read_manifest, read_small
+from speechquant.artifact.manifest import AGAIN, MANIFEST, Manifest, read_manifest
 from speechquant.artifact.weights import WEIGHTS, Tensors
+from speechquant.decoding import read_json
 from speechquant.errors import ArtifactError
 from speechquant.numerics import Entry, ScaleTable
 
@@ -42,7 +42,7 @@ class Artifact:
         Raises:
             ArtifactError: missing or not a JSON object.
         """
-        return read_json(self.folder / "metrics.json")
+        return read_json(self.folder / "metrics.json", fault=ArtifactError, advice=AGAIN)
 
     def tensors(self) -> Tensors:
         """The model's tensors by name, dequantized when they are asked for.
@@ -79,23 +79,6 @@ def load_artifact(folder: str | Path) -> Artifact:
     """
     path = Path(folder)
     return Artifact(path, read_manifest(path))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of sensible size.
-
-    Raises:
-        ArtifactError: missing, too large, or not a JSON object.
-    """
-    try:
-        values = json.loads(read_small(path))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, ArtifactError):
-            raise
-        raise ArtifactError(f"{path}: is not readable JSON; fetch or make the artifact again") from error
-    if not isinstance(values, dict):
-        raise ArtifactError(f"{path}: must hold a JSON object; fetch or make the artifact again")
-    return values
 
 
 def _scale(record: SiteRecord, tensors: Tensors | None) -> NDArray[np.float32]:

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from speechquant.decoding import read_small
 from speechquant.errors import ArtifactError
 from speechquant.numerics import MAX_BITS, MIN_BITS, Granularity, QuantSpec, Role, Site
 
 __all__ = [
+    "AGAIN",
     "FORMAT_VERSION",
     "MANIFEST",
-    "MAXIMUM_JSON_BYTES",
     "FileRecord",
     "Manifest",
     "ModelRecord",
@@ -21,12 +22,11 @@ __all__ = [
     "SiteRecord",
     "inside",
     "read_manifest",
-    "read_small",
 ]
 
 MANIFEST = "quantization.json"
 FORMAT_VERSION: Literal[1] = 1
-MAXIMUM_JSON_BYTES = 64 * 1024 * 1024
+AGAIN = "fetch or make the artifact again"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -136,28 +136,12 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder}: is not an artifact (it has no {MANIFEST}); make one with `speechquant quantize`"
         )
     try:
-        manifest = Manifest.model_validate_json(read_small(path))
+        manifest = Manifest.model_validate_json(read_small(path, fault=ArtifactError, advice=AGAIN))
     except ValidationError as error:
         raise ArtifactError(f"{path}: {_first(error)}") from error
     for name in manifest.files:
         inside(folder, name)
     return manifest
-
-
-def read_small(path: Path) -> bytes:
-    """The bytes of a JSON file of sensible size.
-
-    Raises:
-        ArtifactError: unreadable or larger than 64 MiB.
-    """
-    try:
-        if path.stat().st_size > MAXIMUM_JSON_BYTES:
-            raise ArtifactError(
-                f"{path}: larger than 64 MiB, which no such file is; fetch the artifact again"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -191,4 +175,4 @@ def _first(error: ValidationError) -> str:
         )
     message = " ".join(detail["msg"].split())
     place = f" at {where}" if where else ""
-    return f"is malformed{place} ({message}); fetch or make the artifact again"
+    return f"is malformed{place} ({message}); {AGAIN}"

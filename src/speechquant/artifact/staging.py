@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -11,7 +10,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from speechquant.artifact.manifest import MANIFEST, read_small
+from speechquant.artifact.manifest import MANIFEST
+from speechquant.decoding import read_json
 from speechquant.errors import ArtifactError, StorageError
 
 if TYPE_CHECKING:
@@ -130,10 +130,10 @@ def _foreign(place: Path) -> str | None:
 def _listed(place: Path) -> set[str]:
     """What the artifact in `place` consists of, of whatever format version; nothing if it is none."""
     try:
-        values = json.loads(read_small(place / MANIFEST))
+        values = read_json(place / MANIFEST, fault=ArtifactError)
         ours = values["format"] == "speechquant"
         return {MANIFEST, *values["files"]} if ours else set()
-    except (ArtifactError, KeyError, RecursionError, TypeError, ValueError):
+    except (ArtifactError, KeyError, TypeError):
         return set()
 
 

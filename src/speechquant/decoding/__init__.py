@@ -6,12 +6,14 @@ from speechquant.decoding.bpe import BPEVocabulary
 from speechquant.decoding.ctc import CTCPath, ctc_greedy, ctc_transcript, timed_words
 from speechquant.decoding.frontend import prepare_wave
 from speechquant.decoding.greedy import GreedyResult, greedy_search, token_limit
+from speechquant.decoding.json_file import MAXIMUM_JSON_BYTES, read_json, read_small
 from speechquant.decoding.runtime import RuntimeSpec, Task
 from speechquant.decoding.types import Recognizer, Transcript, Vocabulary, Word
 from speechquant.decoding.vocabulary import CTCVocabulary, load_vocabulary
 from speechquant.decoding.windows import CTCFrames, LongTranscript, Segment, group_words, transcribe_long
 
 __all__ = [
+    "MAXIMUM_JSON_BYTES",
     "BPEVocabulary",
     "CTCFrames",
     "CTCPath",
@@ -31,6 +33,8 @@ __all__ = [
     "group_words",
     "load_vocabulary",
     "prepare_wave",
+    "read_json",
+    "read_small",
     "timed_words",
     "token_limit",
     "transcribe_long",

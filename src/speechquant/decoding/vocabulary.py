@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from speechquant.decoding.bpe import BPEVocabulary
+from speechquant.decoding.json_file import read_json
 from speechquant.errors import ModelError
 
 if TYPE_CHECKING:
@@ -112,15 +112,7 @@ def load_vocabulary(folder: Path) -> CTCVocabulary | BPEVocabulary:
 
 def _read(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is not readable JSON ({error}); fetch the model again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} must hold a JSON object; fetch the model again")
-    return content
+    return read_json(path) if path.is_file() else {}
 
 
 def _content(entry: Any) -> str:

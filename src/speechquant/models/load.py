@@ -10,10 +10,9 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 
-from speechquant.decoding import load_vocabulary
+from speechquant.decoding import load_vocabulary, read_json
 from speechquant.errors import ModelError
 from speechquant.models.base import families
-from speechquant.models.preprocessor import read_json
 from speechquant.models.quiet import quiet
 
 if TYPE_CHECKING:

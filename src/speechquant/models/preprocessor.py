@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from speechquant.decoding import read_json
 from speechquant.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Preprocessor", "read_json", "read_preprocessor"]
+__all__ = ["Preprocessor", "read_preprocessor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +20,6 @@ class Preprocessor:
 
     sampling_rate: int
     normalize: bool
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        ModelError: the file cannot be read or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is not readable JSON ({error}); fetch the model again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} must hold a JSON object; fetch the model again")
-    return content
 
 
 def read_preprocessor(folder: Path) -> Preprocessor:
