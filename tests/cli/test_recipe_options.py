@@ -41,6 +41,28 @@ def test_every_field_is_an_option():
             assert field.description.split(",")[0].split("'")[0][:40].strip() in " ".join(text.split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--method", "nope", "-o", "out"), "--method: choose entropy, max, mse, percentile or stablequant"),
+        (("--weights", "nope", "-o", "out"), "--weights: choose max, mse or percentile, not 'nope'"),
+        (("--gamma", "-1", "-o", "out"), "--gamma: "),
+        ((), "--output: is missing"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_its_option(arguments, says):
+    result = CliRunner().invoke(app, ["quantize", "demo", *arguments])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {says}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_choices_are_listed():
+    text = CliRunner().invoke(app, ["quantize", "--help"], env={"COLUMNS": "200"}).output
+    for choices in ("entropy|max|mse|percentile|stablequant", "max|mse|percentile", "channel|tensor"):
+        assert choices in text
+
+
 def test_defaults_are_those_of_the_recipe(asked):
     given = asked("some/model", *ROLES)
     assert given == Recipe(model="some/model", calibration="c", dev="d", test="t", output="out")
@@ -78,4 +100,4 @@ def test_a_recipe_file_and_options_over_it(asked, tmp_path):
 
 def test_the_demo_brings_its_recipe(asked):
     given = asked("demo", "-o", "out")
-    assert (given.model, given.dev, given.naive) == ("demo", "demo:dev-small", True)
+    assert (given.model, given.dev, given.naive) == ("demo", "demo:dev", True)

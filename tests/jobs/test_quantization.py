@@ -123,7 +123,7 @@ def test_a_plain_method_uses_its_calibrator_everywhere(bench, model, settings, o
 def test_stablequant_clips_selected_layers_and_leaves_the_others_to_mse(bench, settings):
     made = bench(**settings)
     histograms, found = search(made)
-    options = {"start_bin": made.recipe.start_bin, "fold": made.recipe.fold}
+    options = {"start_bin": made.recipe.start_bin or 1, "fold": made.recipe.fold}
     for entry in found.table:
         if entry.site.role == "input":
             cutoff = (found.p_opt or {}).get(entry.site.layer, 0.0)

@@ -71,13 +71,13 @@ def test_bits(bits):
         ({"cutoffs": "0:0.5:1e-12"}, "larger step"),
         ({"gamma": 0}, "gamma"),
         ({"gamma": "much"}, "gamma"),
-        ({"select_bits": 1}, "select_bits"),
+        ({"select_bits": 1}, "--select-bits"),
         ({"percentile": 101}, "percentile"),
-        ({"start_bin": 0}, "start_bin"),
+        ({"start_bin": 0}, "--start-bin"),
         ({"method": "magic"}, "method"),
         ({"weights": "entropy"}, "weights"),
         ({"threads": 0}, "threads"),
-        ({"dev_minutes": 0}, "dev_minutes"),
+        ({"dev_minutes": 0}, "--dev-minutes"),
         ({"colour": "red"}, "colour: no such setting"),
         ({"audio_only": "calls"}, "exclude each other"),
         ({"calibration": None}, "--calibration"),
@@ -114,6 +114,32 @@ def test_a_bad_file_is_one_line_with_its_name(tmp_path, text, words):
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("in_file", "given", "says"),
+    [
+        ({}, {"output": None}, "--output: is missing"),
+        ({}, {"gamma": -1}, "--gamma: "),
+        ({"gamma": 0.5}, {"gamma": -1}, "--gamma: "),
+        ({"gamma": -1}, {}, "{path}: gamma: "),
+        (
+            {},
+            {"method": "magic"},
+            "--method: choose entropy, max, mse, percentile or stablequant, not 'magic'",
+        ),
+        ({}, {"select_with": "magic"}, "--select-with: choose entropy, max"),
+        ({}, {"weights": "magic"}, "--weights: choose max, mse or percentile, not 'magic'"),
+        ({}, {"bits": "w99a1"}, "--bits: 'w99a1' is not possible"),
+        ({"cutoffs": "x"}, {}, "{path}: cutoffs: 'x' is not possible"),
+        ({"audio_only": "calls", **ROLES}, {"output": "o"}, "{path}: --audio-only and"),
+    ],
+)
+def test_the_place_that_is_named_is_where_the_value_stands(tmp_path, in_file, given, says):
+    path = write(tmp_path, yaml.safe_dump({"model": "m", **ROLES, **in_file}))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, **{"output": "o", **given})
+    assert str(caught.value).startswith(says.format(path=path))
 
 
 def test_a_file_that_is_not_there(tmp_path):

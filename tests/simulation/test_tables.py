@@ -47,6 +47,15 @@ def test_weight_scales(model, method, granularity):
         assert (entry.spec.bits, entry.spec.narrow) == (6, True)
 
 
+def test_the_percentile_reaches_the_weights(ctc):
+    sites = [site for site in ctc.sites()[:16] if site.role == "weight"]
+    table = weight_table(ctc, sites, bits=8, method="percentile", percentile=90.0)
+    for entry in table:
+        weight = np.abs(ctc.operator(entry.site.module).weight.numpy())
+        ranges = np.quantile(weight.reshape(len(weight), -1), 0.9, axis=1, method="inverted_cdf")
+        np.testing.assert_allclose(entry.scale, ranges / 127, rtol=1e-6)
+
+
 def test_max_of_a_weight_in_closed_form(ctc):
     for entry in weight_table(ctc, ctc.sites(), bits=8):
         weight = ctc.operator(entry.site.module).weight.numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import wraps
 from inspect import Parameter, Signature
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -55,7 +55,10 @@ def _option(name: str, field: FieldInfo) -> Parameter:
     given = _cli_type(field.annotation)
     names = (f"{flag}/--no-{flag[2:]}",) if given is bool else (flag, *filter(None, [_SHORT.get(name)]))
     panel = next((title for fields, title in _PANELS.items() if name in fields.split()), None)
-    option = typer.Option(*names, help=_help(field), show_default=False, rich_help_panel=panel)
+    choices = "|".join(_choices(field)) or None
+    option = typer.Option(
+        *names, help=_help(field), metavar=choices, show_default=False, rich_help_panel=panel
+    )
     return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[given | None, option])
 
 
@@ -65,10 +68,19 @@ def _help(field: FieldInfo) -> str:
     return f"{field.description} [default: {field.default}]".replace("[", r"\[")
 
 
+def _choices(field: FieldInfo) -> tuple[str, ...]:
+    if get_origin(field.annotation) is Literal:
+        return get_args(field.annotation)
+    extra = field.json_schema_extra
+    return tuple(str(name) for name in extra["enum"]) if isinstance(extra, dict) else ()  # type: ignore[union-attr]
+
+
 def _cli_type(annotation: Any) -> Any:
-    """The type that typer parses: without None, lists in place of tuples, whole choices."""
+    """The type that typer parses: without None, lists in place of tuples; the recipe checks choices itself."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (part for part in get_args(annotation) if part is not NoneType)
     if get_origin(annotation) is tuple:
         return list[str]
+    if get_origin(annotation) is Literal:
+        return str
     return annotation

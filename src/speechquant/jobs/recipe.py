@@ -5,20 +5,67 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from speechquant.errors import RecipeError
+from speechquant.numerics import WeightMethod, calibrator_names
 
-__all__ = ["Method", "Recipe", "load_recipe"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
 
-Method = Literal["stablequant", "max", "percentile", "mse", "entropy"]
+__all__ = ["Recipe", "load_recipe"]
 
 _BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
 _MOST_CUTOFFS = 10_000
 _ROLES = ("calibration", "dev", "test")
+
+
+def _bit_widths(bits: str) -> tuple[int, int]:
+    match = _BITS.fullmatch(bits.lower())
+    if not match or not all(2 <= int(part) <= 16 for part in match.groups()):  # noqa: PLR2004
+        raise ValueError(f"{bits!r} is not possible; write w8a8, w4a8, ...; each from 2 to 16")
+    return int(match[1]), int(match[2])
+
+
+def _cutoff_grid(cutoffs: str) -> tuple[float, ...]:
+    try:
+        start, stop, step = (float(part) for part in cutoffs.split(":"))
+        # A step that does not divide the range ends below `stop`; the margin is for 0.5 / 0.01.
+        count = min(math.floor((stop - start) / step + 1e-6), _MOST_CUTOFFS)
+        grid = tuple(round(start + k * step, 6) for k in range(count + 1))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        grid = ()
+    if len(grid) > _MOST_CUTOFFS:
+        raise ValueError(f"{cutoffs!r} has more than {_MOST_CUTOFFS} of them; choose a larger step")
+    if not grid or not 0 <= grid[0] <= grid[-1] < 100:  # noqa: PLR2004
+        raise ValueError(f"{cutoffs!r} is not possible; write start:stop:step in percent, such as 0:0.5:0.01")
+    return grid
+
+
+def _known_calibrator(name: str) -> str:
+    if name not in calibrator_names():
+        raise ValueError(f"choose {_listed(calibrator_names())}, not {name!r}")
+    return name
+
+
+def _checked(parse: Callable[[str], object]) -> AfterValidator:
+    """Refuses what `parse` refuses and keeps the text."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+_CALIBRATORS = {"enum": list(calibrator_names())}
 
 
 class Recipe(BaseModel):
@@ -39,36 +86,47 @@ class Recipe(BaseModel):
             description="Speech without transcripts, for all three roles; the float model's texts are the references."
         ),
     ] = None
-    method: Annotated[Method, Field(description="How scales are found.")] = "stablequant"
+    method: Annotated[
+        str,
+        AfterValidator(_known_calibrator),
+        Field(description="How scales are found.", json_schema_extra=_CALIBRATORS),
+    ] = "stablequant"
     bits: Annotated[
-        str, Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16.")
+        str,
+        _checked(_bit_widths),
+        Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16."),
     ] = "w8a8"
     gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = (
         0.25
     )
     cutoffs: Annotated[
-        str, Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes.")
+        str,
+        _checked(_cutoff_grid),
+        Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes."),
     ] = "0:0.5:0.01"
     per_layer: Annotated[
         bool, Field(description="Search a cut-off for each clipped layer, not one for all.")
     ] = False
     select_bits: Annotated[int, Field(ge=2, le=16, description="Bits while layers are selected.")] = 8
     select_with: Annotated[
-        Literal["max", "percentile"], Field(description="Calibrator while layers are selected.")
+        str,
+        AfterValidator(_known_calibrator),
+        Field(description="Calibrator while layers are selected.", json_schema_extra=_CALIBRATORS),
     ] = "max"
     select_weights: Annotated[bool, Field(description="Quantize weights too while a layer is tested.")] = (
         False
     )
     percentile: Annotated[
-        float, Field(gt=0, le=100, description="Percent of magnitudes that the percentile calibrator keeps.")
+        float, Field(gt=0, le=100, description="Percent of magnitudes that percentile calibration keeps.")
     ] = 99.9
-    start_bin: Annotated[int, Field(ge=1, description="First histogram bin that the MSE search tries.")] = 1
+    start_bin: Annotated[
+        int | None,
+        Field(ge=1, description="First histogram bin that the calibrator tries; by default its own choice."),
+    ] = None
     fold: Annotated[
         bool, Field(description="Count clipped values at the last bin instead of dropping them.")
     ] = False
-    weights: Annotated[
-        Literal["max", "mse", "percentile"], Field(description="How weight ranges are found.")
-    ] = "max"
+    weights: Annotated[WeightMethod, Field(description="How weight ranges are found.")] = "max"
     weight_granularity: Annotated[
         Literal["channel", "tensor"], Field(description="One weight scale per output channel, or one in all.")
     ] = "channel"
@@ -107,36 +165,17 @@ class Recipe(BaseModel):
         if self.audio_only is None and len(given) < len(roles):
             missing = [flag for flag in roles if flag not in given]
             raise ValueError(f"give {', '.join(missing)} too, or --audio-only for speech without transcripts")
-        _ = self.bit_widths, self.cutoff_grid
         return self
 
     @property
     def bit_widths(self) -> tuple[int, int]:
         """Bits of weights and of activations."""
-        match = _BITS.fullmatch(self.bits.lower())
-        if not match or not all(2 <= int(part) <= 16 for part in match.groups()):  # noqa: PLR2004
-            raise ValueError(f"bits {self.bits!r}: write w8a8, w4a8, ...; each from 2 to 16")
-        return int(match[1]), int(match[2])
+        return _bit_widths(self.bits)
 
     @property
     def cutoff_grid(self) -> tuple[float, ...]:
         """The candidates of `cutoffs`, in percent, both ends included."""
-        try:
-            start, stop, step = (float(part) for part in self.cutoffs.split(":"))
-            # A step that does not divide the range ends below `stop`; the margin is for 0.5 / 0.01.
-            count = min(math.floor((stop - start) / step + 1e-6), _MOST_CUTOFFS)
-            grid = tuple(round(start + k * step, 6) for k in range(count + 1))
-        except (ValueError, ZeroDivisionError, OverflowError):
-            grid = ()
-        if len(grid) > _MOST_CUTOFFS:
-            raise ValueError(
-                f"cutoffs {self.cutoffs!r}: more than {_MOST_CUTOFFS} of them; choose a larger step"
-            )
-        if not grid or not 0 <= grid[0] <= grid[-1] < 100:  # noqa: PLR2004
-            raise ValueError(
-                f"cutoffs {self.cutoffs!r}: write start:stop:step in percent, such as 0:0.5:0.01"
-            )
-        return grid
+        return _cutoff_grid(self.cutoffs)
 
     def to_yaml(self, command: str) -> str:
         """The settings as YAML that opens with the command that repeats the run."""
@@ -160,7 +199,7 @@ def load_recipe(path: Path | None = None, **settings: Any) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explain(error, path)) from error
+        raise RecipeError(_explain(error, path, given.keys())) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -173,13 +212,21 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
+def _explain(error: ValidationError, path: Path | None, given: Collection[str]) -> str:
+    """One line that names the flag, or the setting with the file that it stands in."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "no such setting"
-    elif first["type"] == "missing":
-        message = "is missing"
-    where = f"{path}: " if path else ""
-    return f"{where}{name}: {message}" if name else f"{where}{message}"
+    if first["type"] == "extra_forbidden" and (not path or name in given):
+        return f"{name}: no such setting"
+    message = _MESSAGES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if first["type"] == "literal_error":
+        expected = first["ctx"]["expected"].replace("'", "")
+        message = f"choose {expected}, not {first['input']!r}"
+    asked = {name} if name else {"audio_only", *_ROLES}
+    if path and first["type"] != "missing" and not asked & set(given):
+        return f"{path}: {name}: {message}" if name else f"{path}: {message}"
+    flag = name if name == "model" else "--" + name.replace("_", "-")
+    return f"{flag}: {message}" if name else message
+
+
+_MESSAGES = {"extra_forbidden": "no such setting", "missing": "is missing"}

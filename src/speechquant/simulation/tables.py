@@ -44,12 +44,17 @@ def weight_table(
     bits: int,
     method: WeightMethod = "max",
     granularity: Granularity = "channel",
+    percentile: float = 99.9,
 ) -> ScaleTable:
-    """Scales of the weight sites among `sites`: narrow range, per output channel by default."""
+    """Scales of the weight sites among `sites`: narrow range, per output channel by default.
+
+    `method` and `percentile` are those of `weight_scales`.
+    """
     spec = QuantSpec(bits, granularity, narrow=True)
     entries = {}
     for site in sites:
         if site.role == "weight":
             weight = model.operator(site.module).get_parameter("weight").detach().cpu().numpy()
-            entries[site.name] = Entry(site, spec, weight_scales(weight, spec, method))
+            scale = weight_scales(weight, spec, method, percentile=percentile)
+            entries[site.name] = Entry(site, spec, scale)
     return ScaleTable(entries)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from speechquant.data import Corpus, Skipped, iter_loaded
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
-from speechquant.numerics import ScaleTable, load_histograms, save_histograms
+from speechquant.jobs.recipe import Recipe
+from speechquant.numerics import ScaleTable, calibrator_options, load_histograms, save_histograms
 from speechquant.search import Tables, plain, stablequant
 from speechquant.simulation import activation_table, observe, quantized, weight_table
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.progress import Advance, Progress
-    from speechquant.jobs.recipe import Recipe
     from speechquant.jobs.sources import Corpora
     from speechquant.models import SpeechModel
     from speechquant.numerics import Histogram, Site
@@ -159,8 +159,9 @@ class Workbench:
                 bits=bits,
                 method=recipe.weights,
                 granularity=recipe.weight_granularity,
+                percentile=recipe.percentile,
             )
-            return remembered(layers, ("weights", bits), make)
+            return remembered(layers, ("weights", bits, recipe.weights, recipe.percentile), make)
 
         return Tables(activations, weights)
 
@@ -207,13 +208,10 @@ class Workbench:
         return len(self.layers) + len(self.recipe.cutoff_grid)
 
     def _options(self, calibrator: str) -> dict[str, Any]:
-        recipe = self.recipe
-        options: dict[str, dict[str, Any]] = {
-            "percentile": {"percentile": recipe.percentile},
-            "mse": {"start_bin": recipe.start_bin},
-            "stablequant": {"start_bin": recipe.start_bin, "fold": recipe.fold},
-        }
-        return options.get(calibrator, {})
+        """The calibrator's options among the settings; None leaves an option at the calibrator's default."""
+        known = (name for name in calibrator_options(calibrator) if name in Recipe.model_fields)
+        found = {name: getattr(self.recipe, name) for name in known}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _wanted(self, layer: str) -> bool:
         included = not self.recipe.include or any(fnmatchcase(layer, p) for p in self.recipe.include)

@@ -7,6 +7,7 @@ from speechquant.numerics.calibrators.base import (
     calibrate_many,
     calibrator,
     calibrator_names,
+    calibrator_options,
     register,
     threshold,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "calibrate_many",
     "calibrator",
     "calibrator_names",
+    "calibrator_options",
     "mse_curve",
     "register",
     "threshold",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from speechquant.errors import ModelError, RecipeError
 from speechquant.numerics.spec import QuantSpec
@@ -20,6 +21,7 @@ __all__ = [
     "calibrate_many",
     "calibrator",
     "calibrator_names",
+    "calibrator_options",
     "register",
     "threshold",
 ]
@@ -67,14 +69,24 @@ def calibrator_names() -> tuple[str, ...]:
     return tuple(sorted(_REGISTER))
 
 
+def calibrator_options(name: str) -> tuple[str, ...]:
+    """The options of a calibrator, which are the fields of its dataclass (RecipeError: unknown name)."""
+    return tuple(field.name for field in fields(cast("Any", _class(name))))
+
+
 def calibrator(name: str, **options: Any) -> Calibrator:
     """The calibrator registered under `name` with these options (RecipeError: unknown name or option)."""
-    if name not in _REGISTER:
-        raise RecipeError(f"unknown calibrator {name!r}; choose one of {', '.join(calibrator_names())}")
+    chosen = _class(name)
     try:
-        return _REGISTER[name](**options)
+        return chosen(**options)
     except TypeError as error:
         raise RecipeError(f"calibrator {name!r} does not take these options: {error}") from error
+
+
+def _class(name: str) -> type[Calibrator]:
+    if name not in _REGISTER:
+        raise RecipeError(f"unknown calibrator {name!r}; choose one of {', '.join(calibrator_names())}")
+    return _REGISTER[name]
 
 
 def calibrate(name: str, histogram: Histogram, bits: int, **options: Any) -> float:
