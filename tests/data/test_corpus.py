@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from speechquant.data import Corpus, Utterance
+from speechquant.data.fingerprint import content_fingerprint
 
 
 def corpus(count=100, seconds=2.0):
@@ -96,12 +98,33 @@ def test_signature_follows_id_text_and_file(tone):
         sign(base, base),
         sign(),
     ]
-    os.utime(path, ns=(1, 1))
-    others.append(sign(base))
     tone("a.wav", seconds=2)
-    os.utime(path, ns=(1, 1))
     others.append(sign(base))
-    assert len({first, *others}) == 10
+    assert len({first, *others}) == 9
+
+
+def test_a_copy_has_the_same_signature(tone, tmp_path):
+    path = tone("a.wav")
+    copy = tmp_path / "elsewhere.wav"
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, ns=(1, 1))
+    first, second = (Corpus("n", (Utterance("a", audio, "x"),)).signature for audio in (path, copy))
+    assert first == second
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    copy.write_bytes(data)
+    os.utime(copy, ns=(1, 1))
+    assert Corpus("n", (Utterance("a", copy, "x"),)).signature != first
+
+
+def test_a_file_is_hashed_once(tone, monkeypatch):
+    path, opened = tone("once.wav"), []
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: (opened.append(self), real(self, *a, **k))[1])
+    assert content_fingerprint(path) == content_fingerprint(path) == digest
+    assert opened.count(path) == 1
+    assert content_fingerprint(path.with_name("missing.wav")) is None
 
 
 def test_signature_keeps_fields_apart(tone):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import evaluation_fakes as fakes
 import jiwer
@@ -16,7 +15,7 @@ import soundfile
 
 from speechquant.data import Utterance
 from speechquant.errors import DataError, EngineError, RecipeError
-from speechquant.evaluation import EvaluationStore, Evaluator, content_fingerprint
+from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.metrics import WordErrors, bootstrap_interval
 
 
@@ -50,7 +49,9 @@ def test_figures_and_record():
 def test_the_seed_draws_the_interval():
     corpus = fakes.corpus(40)
     found = [evaluator(seed=seed).evaluate(fakes.Parrot(), corpus) for seed in (0, 7)]
-    expected = [bootstrap_interval(result.score, seed=seed) for result, seed in zip(found, (0, 7), strict=True)]
+    expected = [
+        bootstrap_interval(result.score, seed=seed) for result, seed in zip(found, (0, 7), strict=True)
+    ]
     assert [result.interval for result in found] == expected
     assert expected[0] != expected[1]
 
@@ -230,7 +231,3 @@ def test_real_files_through_the_default_loader(tmp_path):
         again = Fixed()
         assert Evaluator("none", store).evaluate(again, corpus).transcription.reused == 2
         assert again.calls == [[16000]]
-
-
-def test_fingerprint_of_a_missing_file():
-    assert content_fingerprint(Utterance("x", Path("no/such/file.wav"))) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from speechquant.audio import audio_info
-from speechquant.data.fingerprint import audio_fingerprint
+from speechquant.data.fingerprint import content_fingerprint
 from speechquant.errors import AudioError
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ class Corpus(Sequence["Utterance"]):
 
     @cached_property
     def signature(self) -> str:
-        """SHA-256 over id, text and audio fingerprint of every utterance, in order: 64 hex digits.
+        """SHA-256 over id, text and sound of every utterance, in order: 64 hex digits.
 
-        The fingerprint of a file is its size and time of change, so touching a file changes the signature.
+        Audio is hashed by content, so that a copy of the data has the same signature.
         """
         digest = hashlib.sha256()
         for utterance in self.utterances:
-            fields = (utterance.id, utterance.text, audio_fingerprint(utterance.audio))
+            fields = (utterance.id, utterance.text, content_fingerprint(utterance.audio) or "missing")
             # repr keeps the fields apart whatever characters they contain, and None apart from "None".
             digest.update(repr(fields).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()

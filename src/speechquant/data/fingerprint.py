@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from speechquant.data.utterance import AudioSource
 
-__all__ = ["audio_fingerprint", "content_hash", "file_size"]
+__all__ = ["content_fingerprint", "file_size"]
 
 
-def audio_fingerprint(audio: Path | AudioSource) -> str:
-    """Size and time of change of a file ("missing" if there is none), or what the source says of itself."""
+def content_fingerprint(audio: Path | AudioSource) -> str | None:
+    """SHA-256 of a file's bytes, or what a source says of itself; None if the file cannot be read.
+
+    A copied data set keeps its fingerprints. A file is read once per process, and again when its size or time
+    of change differ.
+    """
     if not isinstance(audio, Path):
         return audio.fingerprint()
     try:
         status = audio.stat()
     except (OSError, ValueError):
-        return "missing"
-    return f"{status.st_size}:{status.st_mtime_ns}"
+        return None
+    return _hash_file(audio.absolute(), status.st_size, status.st_mtime_ns)
 
 
 def file_size(path: Path) -> int | None:
@@ -31,7 +36,13 @@ def file_size(path: Path) -> int | None:
         return None
 
 
-def content_hash(path: Path) -> str | None:
+@lru_cache(maxsize=1 << 16)
+def _hash_file(path: Path, size: int, modified: int) -> str | None:
+    del size, modified  # they only make the cache forget
+    return _content_hash(path)
+
+
+def _content_hash(path: Path) -> str | None:
     """SHA-256 of a file's bytes; None if it cannot be read."""
     try:
         with path.open("rb") as file:

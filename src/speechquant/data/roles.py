@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from speechquant.data.fingerprint import content_hash, file_size
+from speechquant.data.fingerprint import content_fingerprint, file_size
 from speechquant.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _groups(uses: list[_Use]) -> Iterable[list[_Use]]:
 
 
 def _content(audio: Path | AudioSource) -> object:
-    return (content_hash(audio) or audio.resolve()) if isinstance(audio, Path) else audio.fingerprint()
+    return content_fingerprint(audio) or audio
 
 
 def _describe(utterance: Utterance) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from speechquant.evaluation.evaluator import Evaluator, Loader, Progress
-from speechquant.evaluation.fingerprint import content_fingerprint
 from speechquant.evaluation.result import Evaluation, ReferencesKind, Transcription
 from speechquant.evaluation.store import EvaluationStore, StoredTranscript
 
@@ -16,5 +15,4 @@ __all__ = [
     "ReferencesKind",
     "StoredTranscript",
     "Transcription",
-    "content_fingerprint",
 ]

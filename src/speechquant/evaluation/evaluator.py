@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from speechquant.data import iter_loaded
+from speechquant.data.fingerprint import content_fingerprint
 from speechquant.errors import DataError, EngineError
-from speechquant.evaluation.fingerprint import content_fingerprint
 from speechquant.evaluation.result import Evaluation, Transcription
 from speechquant.evaluation.store import StoredTranscript
 from speechquant.metrics import get_normalizer, score
@@ -189,7 +189,7 @@ class _Run:
         stored = self.store.transcripts(self.recognizer.signature) if self.store else {}
         todo = []
         for utterance in self.corpus:
-            fingerprint = content_fingerprint(utterance) if stored else None
+            fingerprint = content_fingerprint(utterance.audio) if stored else None
             found = stored.get((utterance.id, fingerprint)) if fingerprint else None
             if found:
                 self.finished[utterance.id] = found
@@ -215,7 +215,7 @@ class _Run:
         results = [
             StoredTranscript(
                 utterance.id,
-                content_fingerprint(utterance) or "",
+                content_fingerprint(utterance.audio) or "",
                 samples.shape[-1] / self.recognizer.sampling_rate,
                 transcript,
             )

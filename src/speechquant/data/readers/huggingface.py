@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from speechquant.audio import decode_audio, load_audio
 from speechquant.data.columns import Columns, derive_ids, read_fields
-from speechquant.data.fingerprint import audio_fingerprint
+from speechquant.data.fingerprint import content_fingerprint
 from speechquant.data.readers.base import Entry, register
 from speechquant.data.utterance import Utterance
 from speechquant.errors import AudioError, DataError, MissingExtraError
@@ -62,7 +62,7 @@ class TableAudio:
         return decode_audio(cell, self.name) if isinstance(cell, bytes) else load_audio(cell)
 
     def fingerprint(self) -> str:
-        """Hash of the encoded bytes, or size and time of change of the file they are in."""
+        """Hash of the encoded bytes, wherever they are kept."""
         return self._fingerprint
 
     @cached_property
@@ -71,7 +71,9 @@ class TableAudio:
             cell = self._cell()
         except AudioError:
             return "missing"
-        return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else audio_fingerprint(cell)
+        if isinstance(cell, bytes):
+            return hashlib.sha256(cell).hexdigest()
+        return content_fingerprint(cell) or "missing"
 
     def _cell(self) -> bytes | Path:
         cell = self.table[self.index][self.column]
