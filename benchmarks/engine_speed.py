@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from harness import provenance
+
 from speechquant.data import iter_loaded
 from speechquant.engines import load_recognizer, measure
 from speechquant.engines.export import export_onnx
@@ -56,7 +57,9 @@ def speed(name: str, lengths: list[float], repeats: int, threads: int) -> list[d
         )
         histograms = observe(model, [calibration[: 16_000 * 10]])
         table = weight_table(model, model.sites(), bits=8)
-        table = table.merged(activation_table(model.sites(), histograms=histograms, calibrator="mse", bits=8))
+        table = table.merged(
+            activation_table(model.sites(), histograms=histograms, calibrator="percentile", bits=8)
+        )
         exported = {"float": export_onnx(model, None, folder / "float")}
         exported["int8"] = export_onnx(model, table, folder / "int8")
         systems = {
@@ -91,6 +94,21 @@ def speech(seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     return joined
 
 
+def cells(row: dict[str, Any]) -> list[str]:
+    """One line of the table."""
+    size, speedup, coverage = row["bytes"], row["speedup"], row["coverage"]
+    return [
+        row["model"],
+        f"{row['seconds']:g}",
+        *(f"{row['ms'][key]:.0f}" for key in ("pytorch", "float", "int8")),
+        f"**{speedup['float']:.2f}x**",
+        f"{speedup['pytorch']:.2f}x",
+        *(f"{size[key] / 1e6:.1f}" for key in ("float", "int8")),
+        f"{100 * size['int8'] / size['float']:.1f} %",
+        f"{coverage[0]} of {coverage[1]}",
+    ]
+
+
 def write(out: Path, rows: list[dict[str, Any]], where: dict[str, Any], threads: int) -> None:
     """JSON and table."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -98,19 +116,8 @@ def write(out: Path, rows: list[dict[str, Any]], where: dict[str, Any], threads:
         json.dumps({**where, "rows": rows}, indent=1) + "\n", encoding="utf-8"
     )
     head = ["model", "s", "PyTorch f32 ms", "ORT f32 ms", "ORT int8 ms", "against ORT f32", "against PyTorch"]
-    table = [[*head, "MB f32", "MB int8", "size", "in int8"], ["---"] * (len(head) + 4)]
-    for row in rows:
-        ms, size, speedup = row["ms"], row["bytes"], row["speedup"]
-        table.append(
-            [row["model"], f"{row['seconds']:g}", *(f"{ms[key]:.0f}" for key in ("pytorch", "float", "int8"))]
-            + [f"**{speedup['float']:.2f}x**", f"{speedup['pytorch']:.2f}x"]
-            + [
-                f"{size['float'] / 1e6:.1f}",
-                f"{size['int8'] / 1e6:.1f}",
-                f"{100 * size['int8'] / size['float']:.1f} %",
-            ]
-            + [f"{row['coverage'][0]} of {row['coverage'][1]}"]
-        )
+    head += ["MB f32", "MB int8", "size", "in int8"]
+    table = [head, ["---"] * len(head), *(cells(row) for row in rows)]
     text = [
         f"# {where['about']}",
         "",
