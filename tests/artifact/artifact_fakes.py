@@ -141,6 +141,7 @@ def contents(folder, **changes):
         onnx=fill_onnx,
         selected_layers=("conv.0",),
         p_opt=0.05,
+        maxima={"conv:input": 31.5},
         report="<!doctype html><title>tiny</title>",
         license_name="mit",
     )

@@ -23,6 +23,7 @@ from speechquant.artifact import (
     is_artifact,
     load_artifact,
     save_artifact,
+    shared_or_by_layer,
     staged_folder,
     verify_artifact,
 )
@@ -128,6 +129,46 @@ def test_the_card_states_what_was_measured(saved):
     assert meta["pipeline_tag"] == "automatic-speech-recognition"
     for figure in ("10.50", "10.00", "p = 0.4", "no significant", "25 %", "`conv.0`", "2 of 2"):
         assert figure in body
+
+
+@pytest.mark.parametrize(
+    ("cutoffs", "text"),
+    [
+        (0.05, "`conv.0`, cut-off 0.05 %."),
+        ({"conv.0": 0.05, "conv.1": 0.1}, "cut-off conv.0 0.05 %, conv.1 0.1 %."),
+        (None, "`conv.0`. All"),
+    ],
+)
+def test_cutoffs_are_kept_and_readable(tmp_path, cutoffs, text):
+    saved = save_artifact(fakes.contents(tmp_path / "model", p_opt=cutoffs), tmp_path / "out")
+    assert json.loads((saved.folder / "quantization.json").read_text())["p_opt"] == cutoffs
+    assert load_artifact(saved.folder).info.p_opt == cutoffs
+    assert text in (saved.folder / "README.md").read_text()
+
+
+def test_cutoffs_that_all_layers_share_are_one_number():
+    assert shared_or_by_layer({"a": 0.1, "b": 0.1}) == 0.1
+    assert shared_or_by_layer({"a": 0.1, "b": 0.2}) == {"a": 0.1, "b": 0.2}
+    assert shared_or_by_layer({}) is shared_or_by_layer(None) is None
+
+
+def test_the_card_has_no_test_against_the_references_themselves(tmp_path):
+    metrics = {
+        "float": fakes.row(0.0),
+        "quantized": fakes.row(1.0),
+        "p_value": 0.001,
+        "references": "float model",
+    }
+    saved = save_artifact(fakes.contents(tmp_path / "model", metrics=metrics), tmp_path / "out")
+    card = (saved.folder / "README.md").read_text()
+    assert "MAPSSWE" not in card
+    assert "significant" not in card
+
+
+def test_the_card_gives_the_ratio_of_turns(tmp_path):
+    metrics = {"latency_ms": {"float": 20.0, "quantized": 10.0, "seconds": 10.0, "speedup": {"float": 1.87}}}
+    saved = save_artifact(fakes.contents(tmp_path / "model", metrics=metrics), tmp_path / "out")
+    assert "1.87 times as fast" in (saved.folder / "README.md").read_text()
 
 
 def test_the_card_claims_nothing_without_figures(tmp_path):

@@ -121,7 +121,9 @@ def test_inspect(cli, artifact):
     result = cli("inspect", artifact)
     assert result.exit_code == 0
     line = next(line for line in result.stdout.splitlines() if line.strip().startswith("conv:input"))
-    assert ("yes" in line, "int8" in line) == (True, True)
+    assert ("yes" in line, "int8" in line, "12.7" in line, "31.5" in line) == (True, True, True, True)
+    assert f", largest of {fakes.CHANNELS}" in result.stdout
+    assert "cut-off: 0.05 %" in result.stdout
     assert "1 of 2 operators with weights run in int8" in result.stdout
     assert "runs in float: head, although int8 was asked for" in result.stdout
     values = json.loads(cli("inspect", artifact, "--json").stdout)

@@ -6,25 +6,50 @@ import json
 import shutil
 
 import artifact_fakes as fakes
+import numpy as np
 import pytest
 
+from speechquant.artifact import save_artifact
 from speechquant.errors import ArtifactError
 from speechquant.jobs.inspect import inspect
 from speechquant.jobs.verify import verify
+from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site
 
 
 def test_every_site_is_listed(artifact):
     found = inspect(artifact)
     rows = {row.site: row for row in found.rows}
     table = fakes.table(fakes.weights())
-    assert list(rows) == list(table.entries)
+    assert set(rows) == set(table.entries)
     conv = rows["conv:input"]
-    assert (conv.layer, conv.bits, conv.scales, conv.clipped) == ("conv.0", 8, 1, True)
+    assert (conv.layer, conv.bits, conv.scales, conv.selected) == ("conv.0", 8, 1, True)
+    assert (conv.maximum, rows["conv:weight"].maximum) == (31.5, None)
     assert conv.threshold == pytest.approx(0.1 * 127)
-    assert not rows["conv:weight"].clipped
-    assert not rows["head:input"].clipped
+    assert not rows["conv:weight"].selected
+    assert not rows["head:input"].selected
     assert rows["head:input"].scales == fakes.CHANNELS
     assert rows["head:weight"].threshold == pytest.approx(abs(fakes.weights()["head.weight"]).max(), rel=1e-6)
+
+
+def test_rows_are_in_the_order_of_the_model(tmp_path):
+    layers = ("conv.0", "conv.1", "head")
+    modules = {"conv.0": ["z"], "conv.1": ["y", "a"], "head": ["b"]}
+    spec, arrays = QuantSpec(8), {}
+    sites = [
+        Site(module, role, layer)
+        for role in ("weight", "input")
+        for layer in layers
+        for module in modules[layer]
+    ]
+    # The search appends the inputs of the layers that it clips last.
+    sites.sort(key=lambda site: (site.role == "input", site.role == "input" and site.layer == "conv.1"))
+    for site in sites:
+        arrays[f"{site.module}.weight"] = np.ones((2, 2), np.float32)
+    table = ScaleTable({site.name: Entry(site, spec, np.float32(0.1)) for site in sites})
+    made = fakes.contents(tmp_path / "model", table=table, weights=arrays)
+    found = inspect(save_artifact(made, tmp_path / "out").folder)
+    expected = [f"{module}:{role}" for module in "zyab" for role in ("input", "weight")]
+    assert [row.site for row in found.rows] == expected
 
 
 def test_what_the_engine_runs(artifact):

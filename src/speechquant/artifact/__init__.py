@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speechquant.artifact.cutoffs import Cutoffs, cutoffs_text, shared_or_by_layer
 from speechquant.artifact.load import Artifact, is_artifact, load_artifact
 from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
 from speechquant.artifact.save import ArtifactContents, save_artifact
@@ -13,6 +14,7 @@ __all__ = [
     "Artifact",
     "ArtifactContents",
     "Check",
+    "Cutoffs",
     "FileRecord",
     "Manifest",
     "ModelRecord",
@@ -21,10 +23,12 @@ __all__ = [
     "Tensors",
     "Verification",
     "check_target",
+    "cutoffs_text",
     "is_artifact",
     "load_artifact",
     "owner_is_alive",
     "save_artifact",
+    "shared_or_by_layer",
     "staged_folder",
     "storage_error",
     "verify_artifact",

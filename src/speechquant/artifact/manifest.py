@@ -28,6 +28,7 @@ MANIFEST = "quantization.json"
 FORMAT_VERSION: Literal[1] = 1
 AGAIN = "fetch or make the artifact again"
 
+Percent = Annotated[float, Field(ge=0, le=100)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -49,6 +50,7 @@ class SiteRecord(_Strict):
 
     One scale stands in `scale` (a float32 value, exact as a JSON number); scales per channel are the tensor
     `scale_tensor` of `model.safetensors`. `tensor` names the packed weight and is None for activations.
+    `maximum` is the largest magnitude of an activation that calibration saw.
     """
 
     module: str
@@ -60,6 +62,7 @@ class SiteRecord(_Strict):
     scale: Annotated[float, Field(gt=0)] | None = None
     scale_tensor: str | None = None
     tensor: str | None = None
+    maximum: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _one_scale(self) -> SiteRecord:
@@ -99,7 +102,8 @@ class Manifest(_Strict):
     """`quantization.json`.
 
     `files` lists every file of the folder but this one, by path relative to the folder. `p_opt` is in
-    percent, None where no cut-off was searched. `metrics` is a summary; `metrics.json` has all figures.
+    percent, by layer where layers differ, None where no cut-off was searched. `metrics` is a summary;
+    `metrics.json` has all figures.
     """
 
     format: Literal["speechquant"]
@@ -108,7 +112,7 @@ class Manifest(_Strict):
     method: str
     bits: str
     selected_layers: tuple[str, ...]
-    p_opt: Annotated[float, Field(ge=0, le=100)] | None
+    p_opt: Percent | dict[str, Percent] | None
     sites: tuple[SiteRecord, ...]
     metrics: dict[str, float | None]
     signatures: Signatures

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from speechquant.artifact.cutoffs import Cutoffs
     from speechquant.numerics import Entry, ScaleTable
 
 __all__ = ["ArtifactContents", "save_artifact"]
@@ -58,7 +59,8 @@ class ArtifactContents:
         recipe: contents of `recipe.yaml`.
         onnx: a folder to copy to `onnx/`, or a function that fills the folder it is given.
         selected_layers: layers that are clipped.
-        p_opt: the cut-off in percent.
+        p_opt: the cut-off in percent, by layer where layers differ.
+        maxima: largest magnitude that calibration saw, by name of an input site.
         report: contents of `report.html`.
         license_name: SPDX identifier of the model's licence.
     """
@@ -78,7 +80,8 @@ class ArtifactContents:
     recipe: str
     onnx: Path | Callable[[Path], None]
     selected_layers: Sequence[str] = ()
-    p_opt: float | None = None
+    p_opt: Cutoffs = None
+    maxima: Mapping[str, float] = field(default_factory=dict)
     report: str | None = None
     license_name: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +127,7 @@ def _manifest(contents: ArtifactContents, *, files: dict[str, FileRecord]) -> Ma
         bits=contents.bits,
         selected_layers=tuple(contents.selected_layers),
         p_opt=contents.p_opt,
-        sites=tuple(_site(entry) for entry in contents.table),
+        sites=tuple(_site(entry, contents.maxima.get(entry.site.name)) for entry in contents.table),
         metrics=_summary(contents.metrics),
         signatures=Signatures(
             model=contents.model_signature,
@@ -136,7 +139,7 @@ def _manifest(contents: ArtifactContents, *, files: dict[str, FileRecord]) -> Ma
     )
 
 
-def _site(entry: Entry) -> SiteRecord:
+def _site(entry: Entry, maximum: float | None) -> SiteRecord:
     site, spec = entry.site, entry.spec
     tensor = weight_name(site.module) if site.role == "weight" else None
     # The scales of weights lie beside their integers, where any reader of model.safetensors finds them.
@@ -153,6 +156,7 @@ def _site(entry: Entry) -> SiteRecord:
         scale=None if scale_tensor else float(entry.scale),
         scale_tensor=scale_tensor,
         tensor=tensor,
+        maximum=maximum,
     )
 
 

@@ -11,7 +11,7 @@ import typer
 
 __all__ = ["inspect"]
 
-_HELP = """List every quantized tensor: bits, scale, clipped or not, and what the engine really runs in int8.
+_HELP = """List every quantized tensor: bits, scale, where it clips, and what the engine really runs in int8.
 
 Examples:
 

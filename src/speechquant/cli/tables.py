@@ -42,18 +42,23 @@ def print_evaluation(report: EvaluationReport) -> None:
 
 def print_inspection(found: Inspection) -> None:
     """One line per quantized tensor, then what the engine runs in 8 bits."""
+    from speechquant.artifact import cutoffs_text
+
     info = found.info
     show(f"{info.model.name}: {info.bits} by {info.method}")
-    table = columns("site", "layer", "bits", "scale", "clips at", "clipped", "runs in")
+    if info.p_opt is not None:
+        show(f"cut-off: {cutoffs_text(info.p_opt)}")
+    table = columns("site", "layer", "bits", "scale", "clips at", "largest seen", "selected", "runs in")
     for row in found.rows:
-        many = f" (of {row.scales})" if row.scales > 1 else ""
+        many = f", largest of {row.scales}" if row.scales > 1 else ""
         table.add_row(
             escape(row.site),
             escape(row.layer),
             str(row.bits),
             f"{row.scale:.4g}{many}",
             f"{row.threshold:.4g}",
-            "yes" if row.clipped else "",
+            "" if row.maximum is None else f"{row.maximum:.4g}",
+            "yes" if row.selected else "",
             row.runs,
         )
     show(table)

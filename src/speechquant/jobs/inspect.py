@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from speechquant.artifact import Manifest
     from speechquant.engines.manifest import Coverage
     from speechquant.engines.manifest import Manifest as EngineManifest
-    from speechquant.numerics import Role
+    from speechquant.numerics import Entry, Role, ScaleTable
 
 __all__ = ["Inspection", "Runs", "SiteRow", "inspect"]
 
@@ -24,9 +24,10 @@ Runs = Literal["int8", "float", "unknown"]
 class SiteRow:
     """One quantized tensor.
 
-    `scale` is the largest where there are `scales` of them, and `threshold` the magnitude at which values are
-    clipped. `clipped` says that the layer was selected: its threshold lies below the largest value that
-    calibration saw. `runs` is what the engine does with the operator.
+    `scale` is the largest where there are `scales` of them, `threshold` the magnitude at which values are clipped,
+    and `maximum` the largest that calibration saw, None for weights and where it was not recorded. `selected`
+    says that the search clipped this layer by a cut-off; others may be clipped too, by their calibrator.
+    `runs` is what the engine does with the operator.
     """
 
     site: str
@@ -36,13 +37,14 @@ class SiteRow:
     scale: float
     scales: int
     threshold: float
-    clipped: bool
+    maximum: float | None
+    selected: bool
     runs: Runs
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """An artifact's decisions; `coverage` is None where it was never read back from the engine."""
+    """An artifact's decisions, in the order of the model; `coverage` is None where it was never read back."""
 
     folder: Path
     info: Manifest
@@ -61,8 +63,9 @@ def inspect(folder: str | Path) -> Inspection:
     artifact = load_artifact(folder)
     engine = EngineManifest.load(artifact.onnx)
     runs = _runs(engine)
+    maxima = {record.site.name: record.maximum for record in artifact.info.sites}
     rows = []
-    for entry in artifact.scale_table():
+    for entry in _in_model_order(artifact.scale_table()):
         scale = float(entry.scale.max())
         rows.append(
             SiteRow(
@@ -73,11 +76,19 @@ def inspect(folder: str | Path) -> Inspection:
                 scale=scale,
                 scales=entry.scale.size,
                 threshold=scale * entry.spec.qmax,
-                clipped=entry.site.role == "input" and entry.site.layer in artifact.info.selected_layers,
+                maximum=maxima.get(entry.site.name),
+                selected=entry.site.role == "input" and entry.site.layer in artifact.info.selected_layers,
                 runs=runs.get(entry.site.module, "unknown"),
             )
         )
     return Inspection(artifact.folder, artifact.info, tuple(rows), engine.coverage)
+
+
+def _in_model_order(table: ScaleTable) -> list[Entry]:
+    """Input and weight of each operator together; a table has the weights of all operators in the model's order."""
+    weights_first = sorted(table, key=lambda entry: entry.site.role == "input")
+    order = {entry.site.module: place for place, entry in reversed(list(enumerate(weights_first)))}
+    return sorted(table, key=lambda entry: (order[entry.site.module], entry.site.role == "weight"))
 
 
 def _runs(engine: EngineManifest) -> dict[str, Runs]:
