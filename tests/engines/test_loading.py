@@ -65,6 +65,24 @@ def test_a_broken_graph_is_named(artifact, content):
         (lambda m: m["files"].clear(), "lists no 'model' graph"),
         (lambda m: m.update(operators=7), "damaged"),
         (lambda m: m.update(runtime=None), "damaged"),
+        (lambda m: m.update(surprise=1), "surprise"),
+        (lambda m: m["runtime"].update(sampling_rate="abc"), "runtime.sampling_rate"),
+        (lambda m: m["runtime"].update(sampling_rate="16000"), "runtime.sampling_rate"),
+        (lambda m: m["runtime"].update(sampling_rate=0), "runtime.sampling_rate"),
+        (lambda m: m["runtime"].update(normalize="no"), "runtime.normalize"),
+        (lambda m: m["runtime"].update(task="translate"), "runtime.task"),
+        (lambda m: m["runtime"].update(tokens_per_second=1e9), "runtime.tokens_per_second"),
+        (lambda m: m["runtime"].update(tokens_per_second=float("nan")), "runtime.tokens_per_second"),
+        (lambda m: m["runtime"].update(extra_tokens=10**9), "runtime.extra_tokens"),
+        (lambda m: m["runtime"].update(minimum_samples=10**12), "runtime.minimum_samples"),
+        (lambda m: m["runtime"].update(frame_seconds=-0.02), "runtime.frame_seconds"),
+        (lambda m: m["runtime"].update(blank=-1), "runtime.blank"),
+        (lambda m: m["files"][0].update(name=".."), "not a plain file name"),
+        (lambda m: m["files"][0].update(size="1"), "files.0.size"),
+        (lambda m: m["operators"][0].update(modules="abc"), "operators.0.modules"),
+        (lambda m: m["operators"][0].update(modules=[1]), "operators.0.modules"),
+        (lambda m: m["coverage"].update(int8=-1), "coverage.int8"),
+        (lambda m: m.update(dialect="\ud800"), "damaged"),
     ],
 )
 def test_a_damaged_manifest_is_refused(artifact, change, message):
@@ -75,6 +93,14 @@ def test_a_damaged_manifest_is_refused(artifact, change, message):
     with pytest.raises(ArtifactError) as caught:
         load_recognizer(artifact)
     assert message in one_line(caught)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b" " * (64 * 1024 * 1024 + 1)])
+def test_a_manifest_that_is_no_object_of_sensible_size(tmp_path, content):
+    (tmp_path / "engine.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"engine\.json") as caught:
+        Manifest.load(tmp_path)
+    one_line(caught)
 
 
 def test_other_mistakes_are_named(artifact, tmp_path, models):

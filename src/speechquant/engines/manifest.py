@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, replace
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from speechquant.decoding import RuntimeSpec
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from speechquant.decoding import RuntimeSpec, read_json
 from speechquant.errors import ArtifactError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["MANIFEST_NAME", "Coverage", "EngineFile", "Manifest", "OperatorRecord"]
 
 MANIFEST_NAME = "engine.json"
 _FORMAT = 1
+_AGAIN = "export the model again"
+_CHECKED = ConfigDict(strict=True, extra="forbid")
+
+Count = Annotated[int, Field(ge=0)]
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"{name!r} is not a plain file name")
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +40,10 @@ class Coverage:
     table asks for 8 bits, so that anything in it is a defect of the export.
     """
 
-    int8: int
-    total: int
+    __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
+
+    int8: Count
+    total: Count
     fallbacks: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
 
@@ -39,10 +52,12 @@ class Coverage:
 class EngineFile:
     """One graph of a model: its part ("encode", "step", ...), its file in the folder, size and SHA-256."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
+
     part: str
-    name: str
-    size: int
-    sha256: str
+    name: Annotated[str, AfterValidator(_plain_name)]
+    size: Count
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,8 @@ class OperatorRecord:
 
     `node` is its name in the file of `part`; `int8` says that the scale table asks for 8-bit integers.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
 
     part: str
     modules: tuple[str, ...]
@@ -61,6 +78,8 @@ class OperatorRecord:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a folder of engine files holds."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
 
     dialect: str
     runtime: RuntimeSpec
@@ -116,43 +135,17 @@ class Manifest:
             ArtifactError: it is missing, damaged, or of another version.
         """
         path = folder / MANIFEST_NAME
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ArtifactError(
-                f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path} is not readable JSON ({error}); export the model again") from error
-        version = content.get("format") if isinstance(content, dict) else None
+        if not path.exists():
+            raise ArtifactError(f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote")
+        content = read_json(path, fault=ArtifactError, advice=_AGAIN)
+        version = content.pop("format", None)
         if version != _FORMAT:
-            raise ArtifactError(
-                f"{path} has format {version!r}, this version reads {_FORMAT}; export the model again"
-            )
+            raise ArtifactError(f"{path} has format {version!r}, this version reads {_FORMAT}; {_AGAIN}")
         try:
-            return _parse(content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path} is damaged ({error}); export the model again") from error
-
-
-def _parse(content: Mapping[str, Any]) -> Manifest:
-    coverage = content["coverage"]
-    for file in content["files"]:
-        if PurePath(file["name"]).name != file["name"]:
-            raise ValueError(f"{file['name']!r} is not a plain file name")
-    return Manifest(
-        dialect=str(content["dialect"]),
-        runtime=RuntimeSpec.from_dict(content["runtime"]),
-        files=tuple(EngineFile(**file) for file in content["files"]),
-        operators=tuple(
-            OperatorRecord(**{**r, "modules": tuple(r["modules"])}) for r in content["operators"]
-        ),
-        coverage=None
-        if coverage is None
-        else Coverage(
-            int(coverage["int8"]),
-            int(coverage["total"]),
-            tuple(coverage["fallbacks"]),
-            tuple(coverage["broken"]),
-        ),
-    )
+            # Checked as JSON, which knows lists but no tuples.
+            return TypeAdapter(cls).validate_json(json.dumps(content))
+        except ValidationError as error:
+            detail = error.errors(include_url=False, include_input=False)[0]
+            where = " at " + ".".join(str(part) for part in detail["loc"]) if detail["loc"] else ""
+            message = " ".join(detail["msg"].split())
+            raise ArtifactError(f"{path} is damaged{where} ({message}); {_AGAIN}") from error
