@@ -73,7 +73,10 @@ def test_subset_by_seconds_measures_what_it_takes(tone):
     paths = [tone(f"{n}.wav", seconds=1 + n / 2) for n in range(4)]
     whole = Corpus("c", tuple(Utterance(path.stem, path) for path in [*paths, Path("missing.wav")]))
     assert whole.seconds is None
-    assert whole.subset(seconds=3.0).seconds <= 3.0
+    part = whole.subset(seconds=3.0)
+    assert sum(item.seconds or 0 for item in part) <= 3.0
+    # What cannot be measured stays where it was ranked, to be reported.
+    assert "missing" in {item.id for item in whole.subset(seconds=100.0)}
     measured = whole.measured()
     assert [item.seconds for item in measured] == [1.0, 1.5, 2.0, 2.5, None]
     assert Corpus("c", measured.utterances[:4]).seconds == 7.0

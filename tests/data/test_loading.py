@@ -53,7 +53,6 @@ def bad_utterances(tone, tmp_path):
         (Utterance("short", tone("short.wav", seconds=0.05), "x"), "too short"),
         (Utterance("none", tone("none.wav", seconds=0), "x"), "no samples"),
         (Utterance("long", tone("long.wav", seconds=7), "x"), "longer than 5"),
-        (Utterance("blank", tone("blank.wav"), "  "), "empty transcript"),
         (Utterance("nan", Source(np.full(16_000, np.nan, np.float32)), "x"), "NaN"),
     ]
 
@@ -80,12 +79,11 @@ def test_strict_raises_for_each(tone, tmp_path):
             run([item], strict=True, maximum_seconds=5)
 
 
-def test_text_may_be_required(tone):
-    items = [Utterance("a", tone("a.wav")), Utterance("b", tone("b.wav"), "x")]
-    loaded, skipped = run(items, need_text=True)
-    assert [name for name, _ in loaded] == ["b"]
-    assert "no transcript" in skipped[0].reason
-    assert len(run(items)[0]) == 2
+def test_text_is_no_affair_of_loading(tone):
+    items = [
+        Utterance(str(n), tone(f"{n}.wav", hertz=200 + n), text) for n, text in enumerate(["x", " ", None])
+    ]
+    assert len(run(items, strict=True)[0]) == 3
 
 
 def test_a_missing_extra_is_not_a_bad_utterance(tmp_path, monkeypatch):

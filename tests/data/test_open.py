@@ -224,7 +224,12 @@ def test_all_audio_missing_is_refused_and_some_is_not(tone, tmp_path):
 def test_all_transcripts_empty_is_refused_and_some_is_not(tone, tmp_path):
     tone("a.wav")
     tone("b.wav")
-    refused(write(tmp_path / "m.csv", "path,text\na.wav,\nb.wav, \n"), "all transcripts are empty")
+    refused(
+        write(tmp_path / "m.csv", "path,text\na.wav,\nb.wav, \n"),
+        "all transcripts are empty",
+        require_text=True,
+    )
+    assert len(open_corpus(tmp_path / "m.csv")) == 2
     assert len(open_corpus(write(tmp_path / "m.csv", "path,text\na.wav,\nb.wav,x\n"))) == 2
 
 

@@ -73,18 +73,13 @@ class Parrot:
 
 def load(utterances, *, strict, on_skip):
     """Like the data room's loader, without files: utterances that are named bad are unusable."""
-    bad = good = 0
     for utterance in utterances:
         if utterance.id.startswith("bad"):
             if strict:
                 raise DataError(f"utterance {utterance.id!r} is bad")
             on_skip(Skipped(utterance.id, "silent"))
-            bad += 1
             continue
-        good += 1
         yield utterance, utterance.audio.samples()
-    if bad and not good:
-        raise DataError("no utterance could be used")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechquant.data import Utterance
+from speechquant.data import Corpus, Utterance
 from speechquant.errors import DataError, EngineError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.metrics import WordErrors, bootstrap_interval
@@ -135,15 +135,40 @@ def test_bad_utterances_are_skipped_and_counted_also_when_resumed(tmp_path):
     assert seen[-1] == (4, 4)
     with pytest.raises(DataError, match="'bad' is bad"):
         evaluator(strict=True).evaluate(fakes.Parrot(), corpus)
-    with pytest.raises(DataError, match="no utterance could be used"):
+    with pytest.raises(DataError, match="no usable speech in the evaluation set: 1 of 1 skipped, .*: silent"):
         evaluator().evaluate(fakes.Parrot(), corpus[3:])
+    named = Corpus("dev", (Utterance("bad1", fakes.Tone(1)), Utterance("bad2", fakes.Tone(1))))
+    with pytest.raises(DataError, match="in the dev set: 2 of 2 skipped, the first: silent"):
+        evaluator().transcribe(fakes.Parrot(), named)
 
 
 def test_missing_texts_point_to_audio_only():
     with pytest.raises(
-        DataError, match=r"3 of 3 utterances have no transcript, the first is 'u0'.*--audio-only"
+        DataError, match=r"evaluation: none of its 3 utterances has a transcript.*--audio-only"
     ):
         evaluator().evaluate(fakes.Parrot(), fakes.corpus(3, text=False))
+
+
+def test_rows_without_text_are_counted_skips_also_when_their_transcript_is_stored(tmp_path):
+    whole = fakes.corpus(5)
+    corpus = [replace(whole[0], text=None), *whole[1:3], replace(whole[3], text=" "), whole[4]]
+    with EvaluationStore(tmp_path / "e.sqlite") as store:
+        evaluator(store).evaluate(fakes.Parrot(), whole)
+        parrot = fakes.Parrot()
+        found = evaluator(store).evaluate(parrot, corpus)
+    assert parrot.calls == []
+    assert list(found.transcripts) == ["u1", "u2", "u4"]
+    assert [(skip.id, "no transcript" in skip.reason) for skip in found.skipped] == [
+        ("u0", True),
+        ("u3", True),
+    ]
+    assert same(found, replace(evaluator().evaluate(fakes.Parrot(), corpus)))
+    parrot = fakes.Parrot()
+    with pytest.raises(
+        DataError, match=r"2 of 5 skipped, the first: utterance 'u0' has no transcript.*--strict"
+    ):
+        evaluator(strict=True).evaluate(parrot, corpus)
+    assert parrot.calls == []
 
 
 def test_float_model_as_reference():

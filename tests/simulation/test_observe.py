@@ -84,7 +84,7 @@ def test_waves_are_counted(ctc, waves):
 
 
 def test_no_speech_is_an_error(ctc):
-    with pytest.raises(DataError, match="calibration set holds no usable speech"):
+    with pytest.raises(DataError, match="no speech to calibrate with"):
         observe(ctc, [])
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from speechquant.audio import audio_info
+from speechquant.audio import SAMPLING_RATE, audio_info
 from speechquant.data.fingerprint import content_fingerprint
 from speechquant.errors import AudioError
 
@@ -76,9 +76,10 @@ class Corpus(Sequence["Utterance"]):
         return self._with(replace(utterance, text=None) for utterance in self.utterances)
 
     def measured(self) -> Corpus:
-        """The same utterances, their lengths read from the audio headers where they were unknown.
+        """The same utterances, their lengths measured where they were unknown.
 
-        An utterance whose header cannot be read stays unknown, for `iter_loaded` to report.
+        Files tell by their headers, other sources when decoded. What cannot be read stays unknown, for
+        `iter_loaded` to report.
         """
         return self._with(_measure(utterance) for utterance in self.utterances)
 
@@ -90,8 +91,8 @@ class Corpus(Sequence["Utterance"]):
 
         Args:
             limit: at most this many utterances.
-            seconds: stop before the utterance that would exceed this total; at least one utterance is kept,
-                and utterances of unknown length that cannot be measured are left out.
+            seconds: stop before the utterance that would exceed this total; at least one utterance is kept.
+                Utterances that cannot be measured count nothing and stay, for `iter_loaded` to report.
             seed: another seed, another part.
         """
         ranked = sorted(range(len(self)), key=lambda at: _rank(seed, self.utterances[at].id))
@@ -107,9 +108,7 @@ class Corpus(Sequence["Utterance"]):
         total = 0.0
         for at in ranked:
             utterance = _measure(self.utterances[at])
-            if utterance.seconds is None:
-                continue
-            total += utterance.seconds
+            total += utterance.seconds or 0.0
             if kept and total > seconds:
                 break
             kept[at] = utterance
@@ -124,9 +123,13 @@ def _rank(seed: int, name: str) -> bytes:
 
 
 def _measure(utterance: Utterance) -> Utterance:
-    if utterance.seconds is not None or not isinstance(utterance.audio, Path):
+    if utterance.seconds is not None:
         return utterance
+    audio = utterance.audio
     try:
-        return replace(utterance, seconds=audio_info(utterance.audio).seconds)
+        seconds = (
+            audio_info(audio).seconds if isinstance(audio, Path) else len(audio.samples()) / SAMPLING_RATE
+        )
+        return replace(utterance, seconds=seconds)
     except AudioError:
         return utterance

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechquant.audio import check_speech, load_audio
-from speechquant.errors import AudioError, DataError
+from speechquant.errors import AudioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -38,7 +38,6 @@ def iter_loaded(
     *,
     strict: bool,
     on_skip: Callable[[Skipped], None],
-    need_text: bool = False,
     minimum_seconds: float = 0.1,
     maximum_seconds: float | None = 120.0,
 ) -> Iterator[tuple[Utterance, NDArray[np.float32]]]:
@@ -51,18 +50,15 @@ def iter_loaded(
         corpus: a `Corpus` or any utterances.
         strict: raise for the first bad utterance instead of skipping it.
         on_skip: called for every utterance left out, in order, from the caller's thread.
-        need_text: an utterance whose transcript is unknown is bad; an empty transcript always is.
         minimum_seconds: shorter audio is bad.
         maximum_seconds: longer audio is bad and is not decoded to its end; None for any length.
 
     Raises:
         AudioError: with `strict`, audio that is missing, damaged, silent, too short or too long.
-        DataError: with `strict`, a transcript that is missing or empty.
         MissingExtraError: always, since every file of that format would fail alike.
     """
 
     def load(utterance: Utterance) -> NDArray[np.float32]:
-        _check_text(utterance, need_text=need_text)
         name = f"utterance {utterance.id!r}"
         if isinstance(utterance.audio, Path):
             samples = load_audio(utterance.audio, maximum_seconds=maximum_seconds)
@@ -76,20 +72,12 @@ def iter_loaded(
         for utterance, pending in loading:
             try:
                 samples = pending.result()
-            except (AudioError, DataError) as error:
+            except AudioError as error:
                 if strict:
                     raise
                 on_skip(Skipped(utterance.id, str(error)))
                 continue
             yield utterance, samples
-
-
-def _check_text(utterance: Utterance, *, need_text: bool) -> None:
-    if utterance.text is None:
-        if need_text:
-            raise DataError(f"utterance {utterance.id!r} has no transcript")
-    elif not utterance.text.strip():
-        raise DataError(f"utterance {utterance.id!r} has an empty transcript")
 
 
 def _ahead(

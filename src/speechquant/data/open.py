@@ -20,18 +20,19 @@ __all__ = ["open_corpus"]
 def open_corpus(spec: str | Path, *, name: str | None = None, require_text: bool = False) -> Corpus:
     """Recognise a data set and list its utterances; no audio is decoded.
 
-    A single utterance without audio or transcript stays in the list, for `iter_loaded` to skip and count.
+    A single utterance without audio or transcript stays in the list, for `iter_loaded` and `with_text` to skip
+    and count.
 
     Args:
         spec: a folder (LibriSpeech tree, audio with or without .txt files, saved Hugging Face data set), a
             manifest (.jsonl, .csv, .tsv with named columns, fairseq .tsv), an audio file, or
             `hf:NAME[:CONFIG]:SPLIT`.
         name: what reports call it; by default the last part of the path, or the whole `hf:` spec.
-        require_text: refuse a data set that has no transcripts at all.
+        require_text: refuse a data set in which nobody wrote down anything.
 
     Raises:
         DataError: not found, of no known kind, malformed, empty, with duplicate ids, with no audio file in
-            its place, with transcripts that are all empty, or without transcripts where they are required.
+            its place, or without transcripts, or with none but empty ones, where they are required.
         MissingExtraError: a Hugging Face data set without the extra `datasets`.
     """
     path = Path(spec)
@@ -42,8 +43,8 @@ def open_corpus(spec: str | Path, *, name: str | None = None, require_text: bool
     _check_audio(entries, path)
     default = str(spec) if str(spec).startswith("hf:") else path.resolve().name
     corpus = Corpus(name or default, tuple(entry.utterance for entry in entries))
-    if not corpus.has_text:
-        _check_text(corpus, spec, required=require_text)
+    if require_text and not corpus.has_text:
+        _refuse_without_text(corpus, spec)
     return corpus
 
 
@@ -86,11 +87,10 @@ def _check_audio(entries: list[Entry], path: Path) -> None:
     )
 
 
-def _check_text(corpus: Corpus, spec: str | Path, *, required: bool) -> None:
+def _refuse_without_text(corpus: Corpus, spec: str | Path) -> None:
     if any(utterance.text is not None for utterance in corpus):
         raise DataError(f"{spec}: all transcripts are empty; add them, or use --audio-only to do without")
-    if required:
-        raise DataError(
-            f"{spec}: no transcripts; add .txt files or a column named {', '.join(ALIASES['text'])}, or use "
-            "--audio-only to do without"
-        )
+    raise DataError(
+        f"{spec}: no transcripts; add .txt files or a column named {', '.join(ALIASES['text'])}, or use "
+        "--audio-only to do without"
+    )

@@ -6,9 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from speechquant.data import iter_loaded
+from speechquant.data import Corpus, iter_loaded, nothing_usable, with_text
 from speechquant.data.fingerprint import content_fingerprint
 from speechquant.errors import DataError, EngineError
 from speechquant.evaluation.result import Evaluation, Transcription
@@ -33,12 +34,12 @@ CHUNK_SECONDS = 240.0
 
 
 class Loader(Protocol):
-    """Yields utterances with their samples, in order; unusable ones go to `on_skip` unless `strict`."""
+    """Yields utterances with their samples, in order."""
 
     def __call__(
         self, corpus: Iterable[Utterance], *, strict: bool, on_skip: Callable[[Skipped], None]
     ) -> Iterator[Loaded]:
-        """Raise DataError when nothing at all is usable."""
+        """Tell `on_skip` of what is unusable, or raise if `strict`; what is left may be nothing."""
         ...
 
 
@@ -81,12 +82,17 @@ class Evaluator:
     ) -> Evaluation:
         """Recognise what is not stored yet, then score everything; see `transcribe`.
 
+        Where transcripts are the references, utterances without one are skipped like unusable audio.
+
         Raises:
-            DataError: a reference is missing, or there are no reference words at all.
+            DataError: no utterance has a transcript, or with `strict` one has none; the float model's text is
+                missing; there are no reference words at all.
         """
-        if isinstance(self.references, str):
-            _check_texts(corpus)
-        return self._score(corpus, self.transcribe(recognizer, corpus, progress))
+        if not isinstance(self.references, str):
+            return self._score(corpus, self.transcribe(recognizer, corpus, progress))
+        told, untold = with_text(corpus, _name(corpus), strict=self.strict)
+        heard = self.transcribe(recognizer, told, progress)
+        return self._score(told, replace(heard, skipped=(*untold, *heard.skipped)))
 
     def transcribe(
         self, recognizer: Recognizer, corpus: Sequence[Utterance], progress: Progress | None = None
@@ -104,18 +110,13 @@ class Evaluator:
         todo = run.look_up()
         if todo:
             # Closing also stops the loader's background thread when the recogniser fails or on Ctrl-C.
-            with closing(_chunks(self._load(run, todo), recognizer.sampling_rate)) as chunks:
+            loaded = self.loader(todo, strict=self.strict, on_skip=run.skip)
+            with closing(_chunks(loaded, recognizer.sampling_rate)) as chunks:
                 for chunk in chunks:
                     run.recognize(chunk)
+        if run.skipped and not run.finished:
+            raise nothing_usable(_name(corpus), run.skipped)
         return run.result()
-
-    def _load(self, run: _Run, todo: Sequence[Utterance]) -> Iterator[Loaded]:
-        try:
-            yield from self.loader(todo, strict=self.strict, on_skip=run.skip)
-        except DataError:
-            # Nothing usable is an error in a corpus, but not in what stored transcripts leave over of it.
-            if self.strict or not run.reused or len(run.skipped) < len(todo):
-                raise
 
     def _score(self, corpus: Sequence[Utterance], transcription: Transcription) -> Evaluation:
         done = [utterance for utterance in corpus if utterance.id in transcription.transcripts]
@@ -149,13 +150,8 @@ class Evaluator:
         return self.references[utterance.id]
 
 
-def _check_texts(corpus: Sequence[Utterance]) -> None:
-    missing = [utterance.id for utterance in corpus if utterance.text is None]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(corpus)} utterances have no transcript, the first is {missing[0]!r}: "
-            "write them down, or use --audio-only to compare with the float model's own transcripts"
-        )
+def _name(corpus: Sequence[Utterance]) -> str:
+    return corpus.name if isinstance(corpus, Corpus) else "evaluation"
 
 
 def _check_ids(corpus: Sequence[Utterance]) -> None:

@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechquant.data import Corpus, check_roles, open_corpus
+from speechquant.artifact import is_artifact
+from speechquant.data import Corpus, check_roles, divide, open_corpus, segmented, with_text
 from speechquant.errors import DataError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ DEMO_RECIPES = {
     "demo:hubert-mini": "demo-hubert-mini.yaml",
 }
 
-SHARES = (0.2, 0.6)
-"""Audio without transcripts is divided: a fifth for calibration, two fifths for dev, the rest for test."""
-
-MINIMUM_FILES = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Corpora:
@@ -44,10 +40,17 @@ class Corpora:
 
 
 def resolve_model(name: str) -> str:
-    """The folder of a built-in model for `demo` and `demo:...`; any other name as it is."""
+    """The folder of a built-in model for `demo` and `demo:...`; any other name as it is.
+
+    Raises:
+        ModelError: no built-in model of this name, or an artifact, which cannot be quantized again.
+        MissingExtraError: the built-in models are not installed.
+    """
     if name not in DEMO_MODELS:
         if name.startswith("demo:"):
             raise ModelError(f"no built-in model {name!r}; there are {', '.join(DEMO_MODELS)}")
+        if is_artifact(Path(name).expanduser()):
+            raise ModelError(f"{name} is an artifact; give the float model it was made from")
         return name
     return str(_demo().model(DEMO_MODELS[name]))
 
@@ -69,10 +72,20 @@ def resolve_corpus(spec: str, *, name: str | None = None, require_text: bool = F
 
 
 def open_corpora(recipe: Recipe) -> Corpora:
-    """The recipe's speech, cut to the minutes asked for, with its roles checked to be disjoint."""
+    """The recipe's speech, cut to the minutes asked for, with its roles checked to be disjoint.
+
+    With `audio_only`, recordings of more than 30 s are cut into utterances first.
+
+    Raises:
+        DataError: a data set is not there, or malformed; a role needs transcripts and has none, or with
+            `strict` lacks one; recordings serve in two roles; too little for three roles.
+        MissingExtraError: a format or a place that needs an extra.
+    """
     seed = recipe.seed
+    notes: list[str] = []
     if recipe.audio_only is not None:
-        calibration, dev, test = _divide(resolve_corpus(recipe.audio_only).without_text(), seed)
+        whole = segmented(resolve_corpus(recipe.audio_only))
+        (calibration, dev, test), notes = divide(whole, seed=seed)
     else:
         assert recipe.calibration is not None
         assert recipe.dev is not None
@@ -82,29 +95,16 @@ def open_corpora(recipe: Recipe) -> Corpora:
         test = resolve_corpus(recipe.test, name="test", require_text=True)
     calibration = _part(calibration, recipe.calibration_minutes, seed)
     dev, test = _part(dev, recipe.dev_minutes, seed), _part(test, recipe.test_minutes, seed)
+    if recipe.audio_only is None:
+        for corpus in (dev, test):
+            # The evaluator would refuse them as well, but only after the calibration.
+            with_text(corpus, corpus.name, strict=recipe.strict)
     warnings = check_roles(calibration, dev, test, allow_overlap=recipe.allow_overlap)
-    return Corpora(calibration, dev, test, tuple(warnings))
+    return Corpora(calibration, dev, test, (*notes, *warnings))
 
 
 def _part(corpus: Corpus, minutes: float | None, seed: int) -> Corpus:
     return corpus if minutes is None else corpus.subset(seconds=60 * minutes, seed=seed)
-
-
-def _divide(corpus: Corpus, seed: int) -> tuple[Corpus, Corpus, Corpus]:
-    """Three disjoint parts; `subset` ranks by a hash, so the division depends on names and seed alone."""
-    if len(corpus) < MINIMUM_FILES:
-        raise DataError(
-            f"{corpus.name}: --audio-only needs at least {MINIMUM_FILES} audio files, one for each role"
-        )
-    first = max(1, round(SHARES[0] * len(corpus)))
-    second = min(max(first + 1, round(SHARES[1] * len(corpus))), len(corpus) - 1)
-    head, middle = corpus.subset(limit=first, seed=seed), corpus.subset(limit=second, seed=seed)
-    early, late = {item.id for item in head}, {item.id for item in middle}
-    return (
-        Corpus("calibration", head.utterances),
-        Corpus("dev", tuple(item for item in middle if item.id not in early)),
-        Corpus("test", tuple(item for item in corpus if item.id not in late)),
-    )
 
 
 def _demo() -> Any:

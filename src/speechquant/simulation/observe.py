@@ -60,7 +60,7 @@ def observe(
             on_wave()
             empty = False
     if empty:
-        raise DataError("the calibration set holds no usable speech; give --calibration some audio")
+        raise DataError("there is no speech to calibrate with; give some audio")
     for name, histogram in histograms.items():
         if histogram.total == 0:
             raise ModelError(f"{name} saw no data during calibration; its model family adapter is wrong")

@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from speechquant.data import Corpus, Skipped, iter_loaded
+from speechquant.data import Corpus, Skipped, iter_loaded, nothing_usable
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.jobs.recipe import Recipe
@@ -115,7 +116,10 @@ class Workbench:
                 advance(done, len(corpus))
 
             loaded = iter_loaded(corpus, strict=self.recipe.strict, on_skip=skipped.append)
-            histograms = observe(self.model, (samples for _, samples in loaded), on_wave=step)
+            waves = (samples for _, samples in loaded)
+            if (first := next(waves, None)) is None:
+                raise nothing_usable(corpus.name, skipped)
+            histograms = observe(self.model, chain([first], waves), on_wave=step)
         self._left_out(corpus, skipped)
         self.store.put("skipped", key, [(item.id, item.reason) for item in skipped])
         save_histograms(path, histograms)

@@ -1,0 +1,57 @@
+"""What is left of a data set without the utterances that cannot be used, and the error when nothing is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from speechquant.data.corpus import Corpus
+from speechquant.data.loading import Skipped
+from speechquant.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from speechquant.data.utterance import Utterance
+
+__all__ = ["nothing_usable", "with_text"]
+
+
+def nothing_usable(name: str, skipped: Sequence[Skipped]) -> DataError:
+    """The error for a data set of which every utterance was skipped: how many, and why the first was."""
+    if not skipped:
+        return DataError(f"the {name} set holds no utterances; give it some audio")
+    return DataError(
+        f"no usable speech in the {name} set: {len(skipped)} of {len(skipped)} skipped, the first: "
+        f"{skipped[0].reason}"
+    )
+
+
+def with_text(utterances: Sequence[Utterance], name: str, *, strict: bool) -> tuple[Corpus, list[Skipped]]:
+    """Divide utterances into those with a transcript, and those that a role which needs one has to skip.
+
+    Args:
+        utterances: of one role.
+        name: what messages call them.
+        strict: refuse the first utterance without transcript.
+
+    Raises:
+        DataError: no utterance has a transcript, or with `strict` one has none.
+    """
+    kept = [utterance for utterance in utterances if utterance.text and not utterance.text.isspace()]
+    if utterances and not kept:
+        raise DataError(
+            f"{name}: none of its {len(utterances)} utterances has a transcript; write them down, or use "
+            "--audio-only to compare with the float model's own transcripts"
+        )
+    known = {utterance.id for utterance in kept}
+    skipped = [
+        Skipped(item.id, f"utterance {item.id!r} has no transcript")
+        for item in utterances
+        if item.id not in known
+    ]
+    if strict and skipped:
+        raise DataError(
+            f"{name}: {len(skipped)} of {len(utterances)} skipped, the first: {skipped[0].reason}; write it "
+            "down, or leave out --strict"
+        )
+    return Corpus(name, tuple(kept)), skipped
