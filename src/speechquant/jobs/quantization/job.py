@@ -58,7 +58,7 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
     """
     listener = progress or Silent()
     seconds: dict[str, float] = {}
-    check_target(recipe.output)
+    _check_output(recipe.output)
     _set_threads(recipe.threads)
     corpora = open_corpora(recipe)
     model = load_model(resolve_model(recipe.model))
@@ -136,9 +136,15 @@ def _warnings(bench: Workbench, dev_words: int) -> tuple[str, ...]:
     return tuple(warning for warning in found if warning)
 
 
+def _check_output(output: Path) -> None:
+    check_target(output)
+    # The folder is replaced at the end, which would leave the shell and relative paths in a deleted one.
+    if Path.cwd().is_relative_to(output.resolve()):
+        raise StorageError(f"{output}: is the folder you are in; choose another one for the artifact")
+
+
 def _work_folder(output: Path) -> Path:
-    place = output.resolve()  # "." has no name of its own
-    work = place.with_name(place.name + ".work")
+    work = output.with_name(output.name + ".work")
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
