@@ -135,7 +135,9 @@ def test_bad_utterances_are_skipped_and_counted_also_when_resumed(tmp_path):
     assert seen[-1] == (4, 4)
     with pytest.raises(DataError, match="'bad' is bad"):
         evaluator(strict=True).evaluate(fakes.Parrot(), corpus)
-    with pytest.raises(DataError, match="no usable speech in the evaluation set: 1 of 1 skipped, .*: silent"):
+    with pytest.raises(
+        DataError, match=r"no usable speech in the evaluation set: 1 of 1 skipped, .*: silent"
+    ):
         evaluator().evaluate(fakes.Parrot(), corpus[3:])
     named = Corpus("dev", (Utterance("bad1", fakes.Tone(1)), Utterance("bad2", fakes.Tone(1))))
     with pytest.raises(DataError, match="in the dev set: 2 of 2 skipped, the first: silent"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,7 +130,7 @@ def plan_cuts(power: NDArray[np.float64], maximum_seconds: float) -> list[tuple[
         start = first
         while last - start > longest:
             # What is left over must not become a crumb.
-            earliest, latest = start + int(_EARLIEST_CUT * longest), min(start + longest, last - shortest)
+            earliest, latest = start + math.ceil(_EARLIEST_CUT * longest), min(start + longest, last - shortest)
             cut = earliest + int(np.argmin(smooth[earliest : latest + 1]))
             spans.append((start, cut))
             start = cut
