@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from fnmatch import fnmatch
 
 import pytest
 import torch
@@ -62,6 +63,55 @@ def test_sharded_weights(folder):
     assert load_model(folder).signature == whole.signature
     (folder / "b.safetensors").unlink()
     refused(folder, "b.safetensors", "missing")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        None,
+        [],
+        {},
+        {"lm_head.weight": 7},
+        {"lm_head.weight": "../model.safetensors"},
+        {"lm_head.weight": "/etc/passwd"},
+        {"lm_head.weight": ["a"]},
+        {"lm_head.weight": "pytorch_model.bin"},
+    ],
+)
+def test_an_index_that_leads_elsewhere(folder, table):
+    (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
+    refused(folder, "model.safetensors.index.json", "fetch")
+
+
+@pytest.mark.parametrize("shape", [(), (32,), (32, 4, 1)])
+def test_an_output_layer_of_another_shape(folder, shape):
+    reweigh(folder, lambda weights: weights.update({"lm_head.weight": torch.ones(shape)}))
+    refused(folder, "lm_head.weight", "shape", "(vocabulary, channels)")
+
+
+def test_licence_files_are_kept_and_nothing_else(folder):
+    licences = ["COPYING", "LICENCE.txt", "LICENSE", "LICENSE-weights.md", "NOTICE", "license.txt"]
+    for name in [*licences, "notes.txt", "README.md"]:
+        (folder / name).write_text("x")
+    (folder / "LICENSES").mkdir()
+    kept = {path.name for path in load_model(folder).kept_files}
+    assert set(licences) <= kept
+    assert not {"notes.txt", "README.md", "LICENSES", "model.safetensors"} & kept
+
+
+def test_the_hub_is_asked_for_the_card_and_the_licence(folder, monkeypatch):
+    offered = {"config.json", "model.safetensors", "README.md", "LICENSE", "NOTICE.txt", "COPYING"}
+    refused_files = {"pytorch_model.bin", "modeling_custom.py", "flax_model.msgpack"}
+
+    def download(name, *, allow_patterns):
+        fetched = {n for n in offered | refused_files if any(fnmatch(n, p) for p in allow_patterns)}
+        assert fetched == offered
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert load_model("someone/model").model_type == "hubert"
 
 
 def test_no_such_folder(tmp_path):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from speechquant.decoding import BPEVocabulary, CTCVocabulary, Recognizer, RuntimeSpec
 
-__all__ = ["ExportPart", "Family", "SpeechModel", "families", "register"]
+__all__ = ["LICENCE_FILES", "ExportPart", "Family", "SpeechModel", "families", "register"]
 
 _KEPT = (
     "config.json",
@@ -38,9 +38,8 @@ _KEPT = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "LICENSE",
-    "NOTICE",
 )
+LICENCE_FILES = ("LICENSE", "LICENCE", "NOTICE", "COPYING")
 _DECIDES_TEXT = ("vocab.json", "tokenizer.json", "tokenizer_config.json", "added_tokens.json")
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
@@ -111,8 +110,10 @@ class SpeechModel(ABC):
 
     @property
     def kept_files(self) -> tuple[Path, ...]:
-        """The model's own small files, which an artifact keeps; never the weights."""
-        return tuple(path for name in _KEPT if (path := self.folder / name).is_file())
+        """The model's own small files and its licence, which an artifact keeps; never the weights."""
+        kept = [path for name in _KEPT if (path := self.folder / name).is_file()]
+        licences = (path for path in self.folder.iterdir() if path.name.upper().startswith(LICENCE_FILES))
+        return (*kept, *sorted(path for path in licences if path.is_file()))
 
     def layers(self) -> tuple[str, ...]:
         """The units of selection, in the order in which data flows."""

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from speechquant.decoding import load_vocabulary, read_json
 from speechquant.errors import ModelError
-from speechquant.models.base import families
+from speechquant.models.base import LICENCE_FILES, families
 from speechquant.models.quiet import quiet
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["load_model"]
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_HUB_FILES = ["*.json", "*.safetensors", "LICENSE*", "NOTICE*"]
+_SHARD = re.compile(r"\w[\w.-]*\.safetensors")
+_HEAD_DIMENSIONS = 2
+# The model card says the licence; all licence files stay with whatever is made from the model.
+_HUB_FILES = ["*.json", "*.safetensors", "README.md", *(f"{start}*" for start in LICENCE_FILES)]
 # Learned for pre-training only; recognition never reads it and many published checkpoints lack it.
 _UNUSED = ("masked_spec_embed",)
 
@@ -93,6 +96,10 @@ def _check_weights(folder: Path, config: dict[str, Any], family: Family) -> None
             f"{folder} has no output layer ({family.adapter.heads[0]}), so it is not a {family.architecture} "
             "checkpoint; give a fine-tuned recogniser, not a pre-trained encoder"
         )
+    if len(shapes[head]) != _HEAD_DIMENSIONS:
+        raise ModelError(
+            f"{folder}: {head} has the shape {shapes[head]} instead of (vocabulary, channels); fetch the model again"
+        )
     rows = shapes[head][0]
     if rows != config.get("vocab_size", rows):
         raise ModelError(
@@ -118,7 +125,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        paths = [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+        paths = [folder / name for name in _shards(index)]
         for path in paths:
             if not path.is_file():
                 raise ModelError(f"{path} is missing, {index.name} lists it; fetch it again")
@@ -128,6 +135,20 @@ def _weight_files(folder: Path) -> list[Path]:
         "convert them where you trust them: "
         "from_pretrained(folder, use_safetensors=False).save_pretrained(folder)"
     )
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the weight files in an index; they lie beside it."""
+    table = read_json(index).get("weight_map")
+    names = list(table.values()) if isinstance(table, dict) else []
+    if not names:
+        raise ModelError(f"{index} has no weight_map of tensors to files; fetch the model again")
+    for name in names:
+        if not isinstance(name, str) or not _SHARD.fullmatch(name):
+            raise ModelError(
+                f"{index} lists {name!r}, which is not a safetensors file beside it; fetch it again"
+            )
+    return sorted(set(names))
 
 
 def _check_vocabulary(
