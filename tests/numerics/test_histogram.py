@@ -194,6 +194,40 @@ def test_damaged_and_missing_files(tmp_path):
         load_histograms(path)
 
 
+def test_any_damaged_byte_is_an_artifact_error_or_harmless(tmp_path):
+    path = tmp_path / "histograms.npz"
+    rng = np.random.default_rng(3)
+    save_histograms(path, {"a": Histogram.empty(256).add(rng.normal(size=5000))})
+    data = path.read_bytes()
+    refused = 0
+    for at in range(0, len(data), 3):
+        damaged = bytearray(data)
+        damaged[at] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            load_histograms(path)
+        except ArtifactError:
+            refused += 1
+    assert refused > len(data) // 6
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "histograms.npz"
+    old = {"a": Histogram.empty(32).add(np.ones(3))}
+    save_histograms(path, old)
+
+    def full(file, **_):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", full)
+        with pytest.raises(StorageError, match="No space left"):
+            save_histograms(path, {"b": Histogram.empty(32).add(np.ones(3))})
+    assert load_histograms(path) == old
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_folder_that_does_not_exist_cannot_be_written(tmp_path):
     with pytest.raises(StorageError, match="cannot write"):
         save_histograms(tmp_path / "missing" / "h.npz", {})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
+import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,20 +19,39 @@ if TYPE_CHECKING:
 
 __all__ = ["load_histograms", "save_histograms"]
 
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,  # a header may promise any size
+    RuntimeError,  # of zipfile: encrypted, or an unknown compression
+    SyntaxError,  # of numpy: a header that is no literal
+    TypeError,
+    ValueError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 
 def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
-    """Write all histograms (same number of bins) under their site names; StorageError if that fails."""
+    """Write all histograms (same number of bins) under their site names, or nothing: StorageError."""
     arrays = {
         "names": np.array(list(histograms), dtype=np.str_),
         "counts": np.array([h.counts for h in histograms.values()], np.int64),
         "exponents": np.array([h.exponent for h in histograms.values()], np.int64),
         "maxima": np.array([h.maximum for h in histograms.values()], np.float64),
     }
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        with path.open("wb") as file:
+        with partial.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
+        partial.replace(path)
     except OSError as error:
         raise StorageError(f"{path}: cannot write the histograms ({error.strerror})") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def load_histograms(path: Path) -> dict[str, Histogram]:
@@ -42,5 +64,5 @@ def load_histograms(path: Path) -> dict[str, Histogram]:
                 for counts, exponent, maximum in rows
             ]
             return dict(zip(arrays["names"].tolist(), loaded, strict=True))
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ArtifactError(f"{path}: not a readable histogram file; calibrate again") from error
