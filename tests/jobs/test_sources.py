@@ -68,6 +68,47 @@ def test_too_few_files_for_three_roles(folder):
         divided(folder(2))
 
 
+def test_one_long_call_is_enough(tone):
+    path = tone("calls/call.wav", seconds=100)
+    found = divided(path.parent)
+    parts = [ids(found.calibration), ids(found.dev), ids(found.test)]
+    assert all(parts)
+    assert sum(parts, []) == [f"call#{n:04}" for n in range(1, len(sum(parts, [])) + 1)]
+    assert "parts of the same recordings" in found.warnings[0]
+
+
+@pytest.fixture
+def told(tone):
+    """A folder for each role, with texts; returns the settings and where the texts of one role are."""
+    for number, role in enumerate(("calibration", "dev", "test")):
+        for i in range(3):
+            path = tone(f"{role}/{i}.wav", hertz=100 + 50 * i + 7 * number)
+            path.with_suffix(".txt").write_text("A B")
+    root = path.parent.parent
+    return {role: str(root / role) for role in ("calibration", "dev", "test")}
+
+
+@pytest.mark.parametrize("role", ["dev", "test"])
+def test_missing_transcripts_are_noticed_before_any_work(told, role):
+    texts = sorted(Path(told[role]).glob("*.txt"))
+    texts[0].unlink()
+    texts[1].write_text(" ")
+    assert len(getattr(open_corpora(load_recipe(model="m", output="o", **told)), role)) == 3
+    with pytest.raises(
+        DataError, match=f"{role}: 2 of 3 skipped, the first: utterance '0' has no transcript"
+    ):
+        open_corpora(load_recipe(model="m", output="o", strict=True, **told))
+    texts[2].unlink()
+    with pytest.raises(DataError, match="--audio-only"):
+        open_corpora(load_recipe(model="m", output="o", **told))
+
+
+def test_calibration_needs_no_transcripts(told):
+    for path in Path(told["calibration"]).glob("*.txt"):
+        path.write_text("")
+    assert len(open_corpora(load_recipe(model="m", output="o", strict=True, **told)).calibration) == 3
+
+
 def test_the_same_recording_under_two_names_is_found(folder):
     place = folder(6)
     for path in sorted(place.glob("*.wav")):
@@ -119,3 +160,8 @@ def test_minutes_take_a_random_part(tone):
     recipe = load_recipe(model="m", output="o", dev_minutes=3.5 / 60, test_minutes=0.001, **sets)
     found = open_corpora(recipe)
     assert [len(found.calibration), len(found.dev), len(found.test)] == [8, 3, 1]
+
+
+def test_an_artifact_is_no_model_to_quantize(artifact):
+    with pytest.raises(ModelError, match="is an artifact; give the float model it was made from"):
+        resolve_model(str(artifact))
