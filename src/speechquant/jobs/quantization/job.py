@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from speechquant.jobs.quantization.findings import Findings
 from speechquant.jobs.quantization.measure import measure_engines
 from speechquant.jobs.quantization.spelling import unwritable
 from speechquant.jobs.quantization.workbench import Workbench
+from speechquant.jobs.scratch import scratch_folder
 from speechquant.jobs.sources import open_corpora, resolve_model
 from speechquant.metrics import warn_if_too_small
 from speechquant.models import load_model
@@ -77,14 +77,14 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
                 listener.note(warning)
             search = bench.search(histograms, evaluator, dev)
             on_dev["quantized"] = bench.simulate(search.table, evaluator, dev)
-        with tempfile.TemporaryDirectory(dir=work) as scratch:
-            on_test, engines = measure_engines(bench, histograms, search.table, Path(scratch), seconds)
+        with scratch_folder(work) as scratch:
+            on_test, engines = measure_engines(bench, histograms, search.table, scratch, seconds)
             findings = Findings(
                 histograms, search, on_dev, on_test, engines, seconds, warnings, _peak_rss_mb()
             )
             metrics = describe(bench, findings)
             page = report_data(bench, findings, metrics)
-            contents = _contents(bench, findings, metrics, page, Path(scratch) / "quantized")
+            contents = _contents(bench, findings, metrics, page, scratch / "quantized")
             with listener.stage("save"):
                 artifact = save_artifact(contents, recipe.output)
     verdict = judge(page)
