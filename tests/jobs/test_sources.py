@@ -73,7 +73,8 @@ def test_one_long_call_is_enough(tone):
     found = divided(path.parent)
     parts = [ids(found.calibration), ids(found.dev), ids(found.test)]
     assert all(parts)
-    assert sum(parts, []) == [f"call#{n:04}" for n in range(1, len(sum(parts, [])) + 1)]
+    joined = [*parts[0], *parts[1], *parts[2]]
+    assert joined == [f"call#{n:04}" for n in range(1, len(joined) + 1)]
     assert "parts of the same recordings" in found.warnings[0]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechquant.audio import SAMPLING_RATE, audio_info, load_part, stream_audio
+from speechquant.audio import SAMPLING_RATE, audio_info, check_speech, load_audio, load_part, stream_audio
 from speechquant.data.corpus import Corpus
 from speechquant.data.fingerprint import content_fingerprint
 from speechquant.errors import AudioError
@@ -88,11 +88,11 @@ def segmented(corpus: Corpus, *, maximum_seconds: float = 30.0) -> Corpus:
     """Cut the recordings of a corpus that are longer than `maximum_seconds` into utterances `name#0001`, ...
 
     Each cut is at the quietest place of the last third before the limit. Silence of more than three seconds is
-    left out. Shorter recordings stay as they are; one that cannot be read, or holds nothing, becomes an
+    left out. Shorter recordings stay as they are; any that cannot be read, or holds nothing, becomes an
     `Unusable`, for `iter_loaded` to report. Transcripts are withheld, since nobody knows which part of a text
     belongs to which part of the audio.
 
-    A file is decoded once, block by block; only its loudness is kept, 33 numbers a second.
+    Every file is decoded once, long ones block by block; only their loudness is kept, 33 numbers a second.
 
     Args:
         corpus: any utterances.
@@ -130,7 +130,10 @@ def plan_cuts(power: NDArray[np.float64], maximum_seconds: float) -> list[tuple[
         start = first
         while last - start > longest:
             # What is left over must not become a crumb.
-            earliest, latest = start + math.ceil(_EARLIEST_CUT * longest), min(start + longest, last - shortest)
+            earliest, latest = (
+                start + math.ceil(_EARLIEST_CUT * longest),
+                min(start + longest, last - shortest),
+            )
             cut = earliest + int(np.argmin(smooth[earliest : latest + 1]))
             spans.append((start, cut))
             start = cut
@@ -155,11 +158,13 @@ def _spans(audio: Path | AudioSource, maximum_seconds: float) -> list[tuple[int,
     blocks: Iterable[NDArray[np.float32]]
     if isinstance(audio, Path):
         if audio_info(audio).seconds <= maximum_seconds:
+            check_speech(load_audio(audio), str(audio))
             return None
         blocks = stream_audio(audio, FRAME * 1000 / SAMPLING_RATE)
     else:
         samples = audio.samples()
         if samples.size <= maximum_seconds * SAMPLING_RATE:
+            check_speech(samples, "the recording")
             return None
         blocks = [samples]
     total, powers = 0, []

@@ -98,13 +98,15 @@ class Workbench:
         corpus = self.corpora.calibration
         key = hashlib.sha256(f"{self.model.signature}|{corpus.signature}".encode()).hexdigest()
         path = self.work / f"histograms-{key[:16]}.npz"
-        if path.is_file():
+        kept = self.store.get("skipped", key)
+        # Histograms are of no use without the record of what they lack, nor where they may lack nothing.
+        if path.is_file() and kept is not None and not (kept and self.recipe.strict):
             try:
                 histograms = load_histograms(path)
             except ArtifactError:
                 path.unlink()
             else:
-                self._left_out(corpus, [Skipped(*item) for item in self.store.get("skipped", key) or ()])
+                self._left_out(corpus, [Skipped(*item) for item in kept])
                 return histograms
         done = 0
         skipped: list[Skipped] = []
