@@ -186,9 +186,9 @@ def report_data() -> ReportData:
             for site in sites
         ),
         latency=(
-            LatencyRow(1, 18.2, 9.9, "2 threads"),
-            LatencyRow(5, 61.0, 28.4, "2 threads"),
-            LatencyRow(10, 143.0, 66.8, "2 threads"),
+            LatencyRow(1, 18.2, 9.9, 1.84, "2 threads"),
+            LatencyRow(5, 61.0, 28.4, 2.15, "2 threads"),
+            LatencyRow(10, 143.0, 66.8, 2.14, "2 threads"),
         ),
         sizes=Sizes(108_400_000, 27_430_000),
         coverage=Coverage(58, 60, ("encoder.conv1", "decoder.layers.1.mlp.fc2")),

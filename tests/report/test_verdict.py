@@ -36,7 +36,8 @@ def test_accuracy_verdicts(wer, p, words, level, headline):
 
 
 def test_sentence_states_every_gain():
-    latency = (LatencyRow(1, 20.0, 10.0), LatencyRow(10, 190.0, 90.0))
+    # The ratio of the medians would be 3.0.
+    latency = (LatencyRow(10, 300.0, 100.0, 2.1), LatencyRow(1, 20.0, 10.0, 1.5))
     verdict = judge(run(2.55, 0.31, sizes=Sizes(1000, 253), latency=latency, coverage=Coverage(60, 60)))
     assert verdict.sentence.replace("\N{NARROW NO-BREAK SPACE}", " ") == (
         "WER 2.55 % against 2.32 % in float (p = 0.31, 1,684 words), 25.3 % of the size, "
@@ -49,7 +50,7 @@ def test_sentence_states_every_gain():
 def test_slower_is_called_slower():
     assert (
         "2.0\N{MULTIPLICATION SIGN} slower"
-        in judge(run(2.55, 0.31, latency=(LatencyRow(1, 10.0, 20.0),))).sentence
+        in judge(run(2.55, 0.31, latency=(LatencyRow(1, 10.0, 20.0, 0.5),))).sentence
     )
 
 

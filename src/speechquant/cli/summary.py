@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from speechquant.artifact import cutoffs_text
 from speechquant.cli.tables import columns, show
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ def print_outcome(outcome: Outcome) -> None:
     if metrics["skipped"]:
         show(f"skipped {len(metrics['skipped'])} unusable utterances; metrics.json lists them")
     show(f"\n{outcome.verdict}")
+    for caveat in outcome.caveats:
+        show(f"- {caveat}")
     show(f"report: {outcome.artifact / 'report.html'}")
+    show(
+        f"{outcome.work} can be deleted; with it the same command goes on where it was, or repeats in little time"
+    )
 
 
 def _row(system: str, metrics: Mapping[str, Any]) -> list[str]:
@@ -64,21 +70,20 @@ def _row(system: str, metrics: Mapping[str, Any]) -> list[str]:
 def _decisions(metrics: Mapping[str, Any]) -> Iterator[str]:
     coverage, time = metrics["coverage"], metrics["latency_ms"]
     if metrics["method"] == "stablequant":
-        p_opt = metrics["p_opt"]
-        shared = p_opt is None or isinstance(p_opt, float | int)
-        cutoff = f"{p_opt:g} %" if p_opt is not None and shared else p_opt
+        cutoff = cutoffs_text(metrics["p_opt"])
         clipped = ", ".join(metrics["selected_layers"])
         yield f"clipped layers: {clipped}; cut-off p_opt = {cutoff}" if clipped else "clipped layers: none"
         yield f"search: {metrics['dev_passes']} passes over the dev set for {metrics['dev_requests']} candidates"
     yield f"runs in int8: {coverage['int8']} of {coverage['total']} operators with weights, read back from the engine"
     for name in coverage["fallbacks"]:
         yield f"  in float: {name}"
-    yield f"simulation and engine agree on {metrics['agreement']:.2f} % of tokens"
+    agreement = metrics["agreement"]
+    yield f"simulation and engine agree on {agreement['value']:.2f} % of {agreement['unit']}"
     size = metrics["bytes"]
     yield f"size: {100 * size['quantized'] / size['float']:.1f} % of the float32 engine files"
     yield (
-        f"speed: {time['float'] / time['quantized']:.2f}x ONNX Runtime float32, "
-        f"{time['pytorch'] / time['quantized']:.2f}x PyTorch float32 ({time['seconds']:g} s of speech, whole "
+        f"speed: {time['speedup']['float']:.2f}x ONNX Runtime float32, "
+        f"{time['speedup']['pytorch']:.2f}x PyTorch float32 ({time['seconds']:g} s of speech, whole "
         "transcription, medians of interleaved runs)"
     )
 

@@ -110,11 +110,15 @@ class SiteHistogram:
 
 @dataclass(frozen=True, slots=True)
 class LatencyRow:
-    """Interleaved medians in milliseconds for `seconds` of audio; `label` names engine and threads."""
+    """Interleaved medians in milliseconds for `seconds` of audio; `label` names engine and threads.
+
+    `speedup` is the median over turns of float / quantized, fairer than the ratio of the medians.
+    """
 
     seconds: float
     float_ms: float
     quantized_ms: float
+    speedup: float
     label: str = ""
 
 

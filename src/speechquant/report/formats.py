@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import TYPE_CHECKING
 
-__all__ = ["count", "duration", "megabytes", "number", "p_value", "percent", "points", "ratio", "share"]
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = [
+    "breakable",
+    "count",
+    "duration",
+    "megabytes",
+    "number",
+    "p_value",
+    "percent",
+    "points",
+    "ratio",
+    "share",
+]
 
 NBSP = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
@@ -56,7 +72,9 @@ def share(part: float, whole: float) -> str:
 
 def ratio(numerator: float, denominator: float) -> str:
     """`2.1\N{MULTIPLICATION SIGN}`."""
-    return f"{numerator / denominator:.1f}\N{MULTIPLICATION SIGN}" if denominator else NONE
+    if not denominator or not math.isfinite(numerator / denominator):
+        return NONE
+    return f"{numerator / denominator:.1f}\N{MULTIPLICATION SIGN}"
 
 
 def number(value: float) -> str:
@@ -71,6 +89,13 @@ def number(value: float) -> str:
     digits = max(0, 2 - magnitude)
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def breakable(name: str) -> Markup:
+    """A dotted name as HTML that may be broken after its dots and colons, and so need not break inside a word."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([.:])(?=.)", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped before
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -44,9 +45,9 @@ def main_pair(data: ReportData) -> tuple[System | None, System | None]:
 
 
 def speedup(data: ReportData) -> float | None:
-    """Float latency / quantized latency over all lengths together, None where nothing was timed."""
-    quantized = sum(row.quantized_ms for row in data.latency)
-    return sum(row.float_ms for row in data.latency) / quantized if quantized else None
+    """How many times faster the quantized engine is on the longest audio, None where nothing was timed."""
+    longest = max(data.latency, key=lambda row: row.seconds, default=None)
+    return longest.speedup if longest is not None and math.isfinite(longest.speedup) else None
 
 
 def against_float(system: System, systems: Sequence[System]) -> str:

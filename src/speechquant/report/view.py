@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from speechquant.report import plots
@@ -12,7 +12,7 @@ from speechquant.report.diff import WordDiff, diff_words
 from speechquant.report.verdict import judge, main_pair, speedup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from speechquant.report.amplitudes import LayerAmplitudes
     from speechquant.report.data import Dataset, ReportData, SiteHistogram, System, TranscriptRow
@@ -44,9 +44,12 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class HistogramPlot:
-    """One site's histogram; `marks` are (marker shape, name, threshold, share of the values above it)."""
+    """The histogram of one site, or of several that see the same tensor, and its thresholds.
 
-    site: str
+    `marks` are (marker shape, name, threshold, share of the values above it).
+    """
+
+    sites: tuple[str, ...]
     svg: str
     marks: tuple[tuple[str, str, float, float], ...]
 
@@ -148,15 +151,26 @@ def _histogram_groups(data: ReportData) -> tuple[list[HistogramGroup], list[Hist
         tails = sorted(_ranges(data), key=lambda r: r.maximum / (r.q999 or 1), reverse=True)
         featured = {r.layer for r in tails[:_FEATURED]}
     groups = [
-        HistogramGroup(layer, layer in data.selected_layers, tuple(_histogram(site) for site in sites))
+        HistogramGroup(layer, layer in data.selected_layers, _plots(sites))
         for layer, sites in by_layer(data.histograms)
     ]
     return [g for g in groups if g.layer in featured], [g for g in groups if g.layer not in featured]
 
 
-def _histogram(site: SiteHistogram) -> HistogramPlot:
+def _plots(sites: Sequence[SiteHistogram]) -> tuple[HistogramPlot, ...]:
+    """One plot for all sites that look the same, such as the inputs of query, key and value."""
+    alike: dict[object, list[SiteHistogram]] = {}
+    for site in sites:
+        seen = site.histogram
+        key = (seen.counts.tobytes(), seen.width, seen.maximum, tuple(site.thresholds.items()))
+        alike.setdefault(key, []).append(site)
+    return tuple(_histogram(group) for group in alike.values())
+
+
+def _histogram(alike: Sequence[SiteHistogram]) -> HistogramPlot:
+    site, names = alike[0], tuple(other.site for other in alike)
     marks = tuple(
         (plots.marker_of(name), name, value, 100 * clipped_share(site.histogram, value))
         for name, value in site.thresholds.items()
     )
-    return HistogramPlot(site.site, plots.draw_histogram(site), marks)
+    return HistogramPlot(names, plots.draw_histogram(replace(site, site=", ".join(names))), marks)

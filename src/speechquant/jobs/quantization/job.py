@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechquant.artifact import ArtifactContents, check_target, save_artifact
+from speechquant.artifact import ArtifactContents, check_target, save_artifact, shared_or_by_layer
 from speechquant.errors import StorageError
 from speechquant.evaluation import EvaluationStore
 from speechquant.jobs.progress import Silent
-from speechquant.jobs.quantization.figures import describe, license_of, report_data
+from speechquant.jobs.quantization.figures import describe, license_of
 from speechquant.jobs.quantization.findings import Findings
 from speechquant.jobs.quantization.measure import measure_engines
+from speechquant.jobs.quantization.page import report_data
 from speechquant.jobs.quantization.spelling import unwritable
 from speechquant.jobs.quantization.workbench import Workbench
 from speechquant.jobs.scratch import scratch_folder
@@ -38,10 +39,16 @@ __all__ = ["Outcome", "quantize"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """The finished artifact, one sentence on it, `metrics.json`, some transcripts, and what was found on the way."""
+    """The finished artifact and what is to be said of it.
+
+    `verdict` is one sentence, `caveats` what limits it, one line each; `metrics` the contents of `metrics.json`;
+    `work` the folder from which another run of the same goes on.
+    """
 
     artifact: Path
+    work: Path
     verdict: str
+    caveats: tuple[str, ...]
     metrics: Mapping[str, Any]
     transcripts: tuple[TranscriptRow, ...]
     findings: Findings
@@ -89,7 +96,13 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
                 artifact = save_artifact(contents, recipe.output)
     verdict = judge(page)
     return Outcome(
-        artifact.folder, f"{verdict.headline}. {verdict.sentence}", metrics, page.transcripts, findings
+        artifact=artifact.folder,
+        work=work,
+        verdict=f"{verdict.headline}. {verdict.sentence}",
+        caveats=verdict.caveats,
+        metrics=metrics,
+        transcripts=page.transcripts,
+        findings=findings,
     )
 
 
@@ -97,8 +110,6 @@ def _contents(
     bench: Workbench, findings: Findings, metrics: Mapping[str, Any], page: ReportData, onnx: Path
 ) -> ArtifactContents:
     model, recipe, corpora = bench.model, bench.recipe, bench.corpora
-    cutoffs = dict(findings.search.p_opt or {})
-    shared = set(cutoffs.values())
     return ArtifactContents(
         name=metrics["model"],
         source=recipe.model,
@@ -119,7 +130,8 @@ def _contents(
         recipe=page.recipe_yaml,
         onnx=onnx,
         selected_layers=findings.search.selected_layers,
-        p_opt=shared.pop() if len(shared) == 1 else None,
+        p_opt=shared_or_by_layer(findings.search.p_opt),
+        maxima={name: histogram.maximum for name, histogram in findings.histograms.items()},
         report=render(page),
         license_name=license_of(model.folder),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,31 +22,38 @@ if TYPE_CHECKING:
 
     from speechquant.data import Corpus
     from speechquant.decoding import Recognizer
-    from speechquant.engines import Coverage
+    from speechquant.engines import Coverage, LatencyResult
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.quantization.workbench import Workbench
     from speechquant.numerics import Histogram
 
-__all__ = ["Measured", "measure_engines"]
+__all__ = ["Agreement", "Measured", "measure_engines"]
 
 LATENCY_SECONDS = 10.0
 LATENCY_REPEATS = 11
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Simulation against engine on the test set, in percent: equal arg-max frames, or tokens that need no edit."""
+
+    value: float
+    unit: Literal["frames", "tokens"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """The engine's side of the proof.
-
-    `latency_ms` holds interleaved medians for `latency_seconds` of test speech by system ("float", "quantized",
-    "pytorch"); `agreement` is the share of equal arg-max frames (CTC) or of tokens that need no edit, in percent,
-    between the simulation and the engine on the test set.
-    """
+    """The engine's side of the proof; `latency` is that of the systems "float", "quantized" and "pytorch"."""
 
     bytes: Mapping[str, int]
     coverage: Coverage
-    latency_ms: Mapping[str, float]
-    latency_seconds: float
-    agreement: float
+    latency: LatencyResult
+    agreement: Agreement
+
+    @property
+    def speedup(self) -> dict[str, float]:
+        """How many times faster the quantized engine is, by what it is compared with: medians over turns."""
+        return {system: self.latency.ratio(system, "quantized") for system in ("float", "pytorch")}
 
 
 def measure_engines(
@@ -78,13 +85,12 @@ def measure_engines(
     seconds["export"] = time.perf_counter() - start
     start = time.perf_counter()
     found = _evaluate(bench, table, engines)
-    latency, audio = _latency(bench, engines)
+    latency = _latency(bench, engines)
     seconds["evaluate"] = time.perf_counter() - start
     measured = Measured(
         bytes={system: item.bytes for system, item in exported.items()},
         coverage=exported["quantized"].coverage,
-        latency_ms=latency,
-        latency_seconds=audio,
+        latency=latency,
         agreement=_agreement(found["simulated"], found["quantized"]),
     )
     return found, measured
@@ -105,7 +111,7 @@ def _evaluate(
     return found
 
 
-def _latency(bench: Workbench, engines: Mapping[str, Recognizer]) -> tuple[dict[str, float], float]:
+def _latency(bench: Workbench, engines: Mapping[str, Recognizer]) -> LatencyResult:
     speech = _speech(bench.corpora.test, bench.model.sampling_rate)
     systems = {
         "float": engines["float"],
@@ -114,7 +120,7 @@ def _latency(bench: Workbench, engines: Mapping[str, Recognizer]) -> tuple[dict[
     }
     with bench.progress.stage("latency, interleaved") as advance:
         (result,) = measure(systems, [speech], repeats=LATENCY_REPEATS, progress=advance)
-    return dict(result.median), result.seconds
+    return result
 
 
 def _speech(test: Corpus, rate: int) -> NDArray[np.float32]:
@@ -128,8 +134,10 @@ def _speech(test: Corpus, rate: int) -> NDArray[np.float32]:
     return np.concatenate(pieces)[:wanted]
 
 
-def _agreement(simulated: Evaluation, engine: Evaluation) -> float:
+def _agreement(simulated: Evaluation, engine: Evaluation) -> Agreement:
     pairs = [(simulated.transcripts[id_], engine.transcripts[id_]) for id_ in simulated.transcripts]
     if all(one.frames for one, _ in pairs):
-        return 100 * argmax_agreement([one.frames for one, _ in pairs], [two.frames for _, two in pairs])
-    return 100 * token_agreement([one.tokens for one, _ in pairs], [two.tokens for _, two in pairs])
+        frames = argmax_agreement([one.frames for one, _ in pairs], [two.frames for _, two in pairs])
+        return Agreement(100 * frames, "frames")
+    tokens = token_agreement([one.tokens for one, _ in pairs], [two.tokens for _, two in pairs])
+    return Agreement(100 * tokens, "tokens")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from itertools import groupby
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from speechquant.report.formats import percent
 from speechquant.report.plots.axes import x_axis, y_axis
 from speechquant.report.plots.canvas import Canvas, text_width
-from speechquant.report.plots.scales import LinearScale, LogScale, fitting_scale
+from speechquant.report.plots.scales import LinearScale, LogScale, Scale, fitting_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from speechquant.report.data import CutoffResult
 
-__all__ = ["draw_cutoffs"]
+__all__ = ["draw_cutoffs", "upper_limit"]
 
 _TOP = 34
 _BOTTOM = 260
 _LEFT = 44
+_SPREADS = 4
+_LEAST_SPREAD = 0.1
 
 
 def draw_cutoffs(
@@ -29,7 +35,8 @@ def draw_cutoffs(
     best = next((c for c in results if c.p == p_opt), None)
     spoken = f"; best {percent(best.wer)} at p = {best.p:g} %" if best else ""
     canvas = Canvas(width, _BOTTOM + 40, f"WER against cut-off, {len(results)} candidates{spoken}")
-    wers = [c.wer for c in results] + ([] if float_wer is None else [float_wer])
+    limit = upper_limit([c.wer for c in results])
+    wers = [c.wer for c in results if c.wer <= limit] + ([] if float_wer is None else [float_wer])
     y = fitting_scale(wers, _BOTTOM, _TOP)
     x = LinearScale(results[0].p, max(results[-1].p, results[0].p + 0.01), _LEFT + 8, width - 12)
     log = ", logarithmic" if isinstance(y, LogScale) else ""
@@ -40,12 +47,48 @@ def draw_cutoffs(
         canvas.line((_LEFT, y(float_wer)), (width, y(float_wer)), "reference")
         canvas.text((width - 4, y(float_wer) + 15), f"float {percent(float_wer)}", "label halo", "end")
     canvas.path([(x(c.p), y(c.wer)) for c in results], "curve")
+    _mark_outliers(canvas, results, limit, x)
     for c in results:
+        if c.wer > limit:
+            continue
         tip = f"p = {c.p:g} %: WER {percent(c.wer)}, {c.errors:,} errors"
         canvas.circle((x(c.p), y(c.wer)), 2.6, "dot fill-quantized", tip)
     if best is not None:
         _mark(canvas, best, (x(best.p), y(best.wer)))
     return canvas.markup()
+
+
+def upper_limit(wers: Sequence[float]) -> float:
+    """The largest rate (percent) that is drawn to scale: so far above the best that most of the others fit well.
+
+    Without clipping a model may fail altogether; its rate would press those that matter into one line.
+    """
+    known = [wer for wer in wers if math.isfinite(wer)]
+    if not known:
+        return math.inf
+    best = min(known)
+    spread = float(np.percentile(known, 75)) - best
+    return best + _SPREADS * max(spread, _LEAST_SPREAD * best)
+
+
+def _mark_outliers(canvas: Canvas, results: Sequence[CutoffResult], limit: float, x: Scale) -> None:
+    """An arrow at the upper border for each rate beyond it, and the largest of neighbours in words."""
+    for beyond, run in groupby(results, key=lambda c: c.wer > limit):
+        if not beyond:
+            continue
+        group = list(run)
+        for c in group:
+            at = x(c.p)
+            tip = f"p = {c.p:g} %: WER {percent(c.wer)}, {c.errors:,} errors"
+            canvas.circle((at, _TOP), 6, "hit", tip)
+            canvas.path([(at - 4.5, _TOP + 5), (at + 4.5, _TOP + 5), (at, _TOP - 4)], "outlier", closed=True)
+        worst = percent(max(c.wer for c in group))
+        text = f"{worst} at p = {group[0].p:g} %" if len(group) == 1 else f"up to {worst}"
+        end = x(group[-1].p) + 10
+        fits = end + text_width(text) < canvas.width
+        canvas.text(
+            (end if fits else x(group[0].p) - 10, _TOP + 14), text, "label halo", "start" if fits else "end"
+        )
 
 
 def _mark(canvas: Canvas, best: CutoffResult, at: tuple[float, float]) -> None:

@@ -34,6 +34,6 @@ def draw_latency(rows: Sequence[LatencyRow], width: int) -> str:
             canvas.rect((0, y + offset), (scale(value), 15), f"fill-{key}", radius=2)
             text = f"{number(value)}{NBSP}ms {'float' if key == 'float' else 'int8'}"
             if key == "quantized":
-                text += f", {ratio(row.float_ms, row.quantized_ms)}"
+                text += f", {ratio(row.speedup, 1)}"
             canvas.text((scale(value) + 6, y + offset + 12), text, "label")
     return canvas.markup()
