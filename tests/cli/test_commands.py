@@ -302,3 +302,24 @@ def test_an_interrupt_from_outside(artifact, tmp_path):
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert stderr == "interrupted; run the same command again to go on\n"
+
+
+def test_a_foreign_artifact_cannot_command_the_terminal(cli, copy):
+    path = copy / "quantization.json"
+    values = json.loads(path.read_text())
+    values["model"]["name"] += "\x1b]0;name\x07"
+    values["sites"][0]["layer"] = "conv\x1b[2J\x9b31m"
+    values["files"]["gone\x1b[1A"] = {"sha256": "0" * 64, "bytes": 1}
+    path.write_text(json.dumps(values))
+    shown = cli("inspect", copy)
+    assert shown.exit_code == 0, shown.output
+    assert "conv[2J31m" in shown.output
+    verified = cli("verify", copy)
+    assert verified.exit_code == 2
+    assert "gone[1A: missing" in verified.output
+    listed = cli("inspect", copy, "--json")
+    assert json.loads(listed.output)["sites"][0]["layer"] == "conv\x1b[2J\x9b31m"
+    refused = cli("inspect", "no\x1b[2Jthing")
+    assert "no[2Jthing" in refused.output
+    for result in (shown, verified, listed, refused):
+        assert not any((c < " " and c != "\n") or "\x7f" <= c <= "\x9f" for c in result.output)

@@ -173,6 +173,37 @@ def test_files_of_one_name_do_not_overwrite_each_other(tmp_path):
     assert set(texts.values()) == {f"{p}\n" for p in paths}
 
 
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["a/b/x.wav", "a_b/x.wav", "a/b_x.wav", "A/B/X.wav"],
+        ["x/a.wav", "y/a.wav", "x_a.wav.wav"],
+        ["x_a.wav.wav", "x/a.wav", "y/a.wav"],
+        ["a/b/x.wav", "a_b/x.wav", "a_b_x.wav-2.wav"],
+    ],
+)
+def test_no_transcript_overwrites_another(tmp_path, paths):
+    paths = [Path(path) for path in paths]
+    writer = TranscriptWriter(paths, "txt", folder=tmp_path)
+    for path in paths:
+        writer.write(result(path, text=str(path)))
+    assert sorted(p.read_text() for p in tmp_path.iterdir()) == sorted(f"{p}\n" for p in paths)
+    assert len({p.name.casefold() for p in tmp_path.iterdir()}) == len(paths)
+    for path in paths:
+        if sum(other.stem.casefold() == path.stem.casefold() for other in paths) == 1:
+            assert (tmp_path / f"{path.stem}.txt").read_text() == f"{path}\n"
+
+
+def test_transcripts_cannot_command_a_terminal(capsys):
+    evil = "one\x1b]0;pwned\x07 \x9b31mtwo\x7f\r"
+    path = Path("a\x1b[2J.wav")
+    TranscriptWriter([path, Path("b")], "txt").write(result(path, text=evil))
+    assert capsys.readouterr().out == "a[2J.wav\tone]0;pwned 31mtwo\n"
+    line = format_transcript(result(path, text=evil), "json")
+    assert line.isprintable()
+    assert json.loads(line)["text"] == evil
+
+
 def test_a_full_disk_leaves_no_half_transcript(tmp_path, monkeypatch):
     writer = TranscriptWriter([Path("a.wav")], "txt", folder=tmp_path / "out")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import Annotated
 
@@ -41,6 +40,7 @@ def evaluate(
     from speechquant.cli.progress import StderrProgress
     from speechquant.cli.tables import print_evaluation
     from speechquant.jobs.evaluate import evaluate as job
+    from speechquant.jobs.printable import json_line
 
     report = job(
         models,
@@ -54,7 +54,7 @@ def evaluate(
         progress=StderrProgress(),
     )
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+        typer.echo(json_line(report.to_dict()))
     else:
         print_evaluation(report)
 

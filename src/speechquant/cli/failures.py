@@ -46,8 +46,10 @@ class Commands(TyperGroup):
 def _tell(ctx: Any, error: BaseException, line: str) -> None:
     if ctx.params.get("debug"):
         raise error
+    from speechquant.jobs.printable import printable
+
     typer.secho("error:", fg=typer.colors.RED, err=True, nl=False)
-    typer.echo(f" {line}", err=True)
+    typer.echo(f" {printable(line)}", err=True)
 
 
 def _line(error: BaseException) -> str:

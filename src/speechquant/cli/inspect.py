@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import Annotated
@@ -29,13 +28,14 @@ def inspect(
     """Run the job; the help text is `_HELP`."""
     from speechquant.cli.tables import print_inspection
     from speechquant.jobs.inspect import inspect as job
+    from speechquant.jobs.printable import json_line
 
     found = job(artifact)
     if as_json:
         info = found.info.model_dump(mode="json", exclude={"sites", "files"})
         coverage = asdict(found.coverage) if found.coverage else None
         sites = [asdict(row) for row in found.rows]
-        typer.echo(json.dumps(info | {"coverage": coverage, "sites": sites}, ensure_ascii=False))
+        typer.echo(json_line(info | {"coverage": coverage, "sites": sites}))
     else:
         print_inspection(found)
 

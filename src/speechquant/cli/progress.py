@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from speechquant.jobs.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,7 +37,7 @@ class StderrProgress:
 
     def note(self, message: str) -> None:
         """Say something once."""
-        self._console.print(message, markup=False, soft_wrap=True)
+        self._console.print(printable(message), markup=False, soft_wrap=True)
 
     @contextmanager
     def _bar(self, title: str) -> Iterator[Advance]:
@@ -52,7 +54,7 @@ class StderrProgress:
             task = bars.add_task(title, total=None, what="")
 
             def advance(done: int, total: int, what: str = "") -> None:
-                bars.update(task, completed=done, total=total, what=what)
+                bars.update(task, completed=done, total=total, what=printable(what))
 
             yield advance
 

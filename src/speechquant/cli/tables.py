@@ -9,7 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from speechquant.jobs.printable import printable
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import ConsoleOptions
+    from rich.segment import Segment
+
     from speechquant.artifact import Verification
     from speechquant.jobs.evaluate import EvaluationReport
     from speechquant.jobs.inspect import Inspection
@@ -90,9 +97,26 @@ def columns(*names: str, title: str | None = None) -> Table:
 
 
 def show(*items: Table | str) -> None:
-    """Tables are as wide as their contents when nobody looks, so that `grep` finds whole lines."""
+    """Print, without control characters that came from elsewhere.
+
+    Tables are as wide as their contents when nobody looks, so that `grep` finds whole lines.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_UNWATCHED_WIDTH)
     for item in items:
-        console.print(item, markup=False, soft_wrap=isinstance(item, str))
+        if isinstance(item, str):
+            console.print(printable(item), markup=False, soft_wrap=True)
+        else:
+            console.print(_Harmless(item))
+
+
+class _Harmless:
+    """A table whose cells cannot command the terminal."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._table, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
+from itertools import chain, count
 from typing import TYPE_CHECKING, Literal
 
 from speechquant.artifact import storage_error
 from speechquant.errors import RecipeError
+from speechquant.jobs.printable import json_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,18 +31,19 @@ def format_transcript(result: FileTranscript, kind: TranscriptFormat) -> str:
     """
     transcript = result.transcript
     if kind == "json":
-        return json.dumps(_record(result), ensure_ascii=False)
+        return json_line(_record(result))
     if transcript is None:
         return ""
-    return transcript.text if kind == "txt" else _subtitles(transcript)
+    return printable(transcript.text if kind == "txt" else _subtitles(transcript))
 
 
 class TranscriptWriter:
     """Writes transcripts to standard output, or `NAME.txt` (`.json`, `.srt`) for each file into one folder.
 
-    Files that would have the same name (`a.wav` and `b/a.wav`) are called by their whole paths. A file in the
-    folder is complete or not there at all. On standard output the text of several files begins with the path
-    and a tab; JSON says by itself which file it is about.
+    Files that would have the same name (`a.wav` and `b/a.wav`) are called by their whole paths, and numbered
+    where these are the same as well (`a/b.wav` and `a_b.wav`). A file in the folder is complete or not there at
+    all. On standard output the text of several files begins with the path and a tab; JSON says by itself which
+    file it is about.
 
     Args:
         files: all that will be written.
@@ -55,10 +57,7 @@ class TranscriptWriter:
 
     def __init__(self, files: Sequence[Path], kind: TranscriptFormat, *, folder: Path | None = None) -> None:
         self._folder, self._kind, self._several = folder, kind, len(files) > 1
-        stems = Counter(path.stem.casefold() for path in files)
-        self._names = {
-            path: path.stem if stems[path.stem.casefold()] == 1 else _whole(path) for path in files
-        }
+        self._names = _names(files)
         if folder is None:
             if kind == "srt" and self._several:
                 raise RecipeError("subtitles of several files need --output-dir")
@@ -77,7 +76,7 @@ class TranscriptWriter:
         text = f"{format_transcript(result, self._kind)}\n"
         if self._folder is None:
             if result.transcript is not None or self._kind == "json":
-                prefix = f"{result.path}\t" if self._several and self._kind == "txt" else ""
+                prefix = printable(f"{result.path}\t") if self._several and self._kind == "txt" else ""
                 sys.stdout.write(prefix + text)
                 sys.stdout.flush()
         elif result.transcript is not None:
@@ -92,6 +91,20 @@ class TranscriptWriter:
             raise storage_error(target, error) from error
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _names(files: Sequence[Path]) -> dict[Path, str]:
+    """A name for each file, none twice, also where upper and lower case are the same."""
+    stems = Counter(path.stem.casefold() for path in files)
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    # A file that can have its own name gets it, whatever the others are called.
+    for path in sorted(files, key=lambda path: stems[path.stem.casefold()] > 1):
+        wanted = path.stem if stems[path.stem.casefold()] == 1 else _whole(path)
+        numbered = (f"{wanted}-{number}" for number in count(2))
+        names[path] = next(name for name in chain([wanted], numbered) if name.casefold() not in taken)
+        taken.add(names[path].casefold())
+    return names
 
 
 def _whole(path: Path) -> str:

@@ -1,0 +1,23 @@
+"""What others wrote (names in an artifact, transcripts, paths), made harmless for a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+__all__ = ["json_line", "printable"]
+
+# C0 without tab and newline, delete, C1: all that can begin a command to a terminal.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """The text without control characters other than tab and newline."""
+    return _CONTROLS.sub("", text)
+
+
+def json_line(values: Any) -> str:
+    """JSON on one line, readable but for control characters, which are escaped."""
+    text = json.dumps(values, ensure_ascii=False)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import json
+import unicodedata
+
+from speechquant.jobs.printable import json_line, printable
+
+
+def test_only_control_characters_go_and_tab_and_newline_stay():
+    every = "".join(map(chr, range(0x3000)))
+    kept = printable(every)
+    assert {c for c in every if unicodedata.category(c) == "Cc"} - set(kept) == set(every) - set(kept)
+    assert {c for c in kept if unicodedata.category(c) == "Cc"} == {"\t", "\n"}
+    assert printable("naïve Ωmega 音") == "naïve Ωmega 音"
+
+
+def test_json_is_the_same_and_readable():
+    values = {"a\x1b": ["\x9b2J", "ü", "\x7f", "\n"]}
+    line = json_line(values)
+    assert json.loads(line) == values
+    assert "ü" in line
+    assert line.isprintable()
