@@ -5,7 +5,7 @@ from __future__ import annotations
 from speechquant.artifact.cutoffs import Cutoffs, cutoffs_text, shared_or_by_layer
 from speechquant.artifact.load import Artifact, is_artifact, load_artifact
 from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
-from speechquant.artifact.save import ArtifactContents, save_artifact
+from speechquant.artifact.save import ArtifactContents, package_versions, save_artifact
 from speechquant.artifact.staging import check_target, owner_is_alive, staged_folder, storage_error
 from speechquant.artifact.verify import Check, Verification, verify_artifact
 from speechquant.artifact.weights import Tensors
@@ -27,6 +27,7 @@ __all__ = [
     "is_artifact",
     "load_artifact",
     "owner_is_alive",
+    "package_versions",
     "save_artifact",
     "shared_or_by_layer",
     "staged_folder",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from speechquant.artifact.cutoffs import Cutoffs
     from speechquant.numerics import Entry, ScaleTable
 
-__all__ = ["ArtifactContents", "save_artifact"]
+__all__ = ["ArtifactContents", "package_versions", "save_artifact"]
 
 _PACKAGES = ("speechquant", "numpy", "onnxruntime", "onnx", "torch", "transformers")
 
@@ -134,7 +134,7 @@ def _manifest(contents: ArtifactContents, *, files: dict[str, FileRecord]) -> Ma
             data=dict(contents.data_signatures),
             scale_table=contents.table.signature,
         ),
-        created_with=_versions() | dict(contents.versions),
+        created_with=package_versions() | dict(contents.versions),
         files=files,
     )
 
@@ -173,7 +173,8 @@ def _summary(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Of Python and of every installed package that decides the result."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

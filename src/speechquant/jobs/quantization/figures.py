@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechquant.artifact import shared_or_by_layer
+from speechquant.artifact import package_versions, shared_or_by_layer
 
 if TYPE_CHECKING:
     from speechquant.evaluation import Evaluation
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from speechquant.search import SearchResult
 
 __all__ = ["describe", "license_of"]
-
-_PACKAGES = ("speechquant", "torch", "transformers", "onnx", "onnxruntime", "numpy")
 
 
 def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
@@ -36,7 +33,7 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
         "seconds": findings.seconds,
         "peak_rss_mb": findings.peak_rss_mb,
         "warnings": list(findings.warnings),
-        "versions": _versions(),
+        "versions": package_versions(),
     }
 
 
@@ -127,13 +124,3 @@ def _skipped(bench: Workbench, findings: Findings) -> list[dict[str, str]]:
         for role in ("calibration", "dev", "test")
         for item in (*bench.skipped.get(role, ()), *evaluated.get(role, ()))
     ]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
