@@ -21,8 +21,21 @@ __all__ = ["build"]
 
 Row = dict[str, Any]
 
-PACKAGE = Path(__file__).resolve().parent / "src" / "speechquant_demo"
-MODELS = ("moonshine-tiny", "hubert-mini-ctc")
+HERE = Path(__file__).resolve().parent
+PACKAGE = HERE / "src" / "speechquant_demo"
+# What an artifact made from a model takes along: the text of the licence, and its name in the model card.
+MODELS = {"moonshine-tiny": "MIT-Moonshine.txt", "hubert-mini-ctc": "MIT-Whisper.txt"}
+FRONT_MATTER = {
+    "hubert-mini-ctc": """---
+license: other
+license_name: mit-in-part
+license_link: LICENSE
+language: en
+library_name: transformers
+pipeline_tag: automatic-speech-recognition
+---
+"""
+}
 SEED = "speechquant-demo 1"
 CALIBRATION_UTTERANCES = 36
 CALIBRATION_SECONDS = (2.0, 13.0)
@@ -33,10 +46,8 @@ log = logging.getLogger("build_assets")
 
 def build(source: Path, package: Path = PACKAGE) -> None:
     """Replace models, audio, manifests and SHA256SUMS in `package` with a fresh selection from `source`."""
-    for name in MODELS:
-        _fresh(package / "models" / name)
-        for file in sorted((source / "models" / name).iterdir()):
-            shutil.copyfile(file, package / "models" / name / file.name)
+    for name, licence in MODELS.items():
+        _copy_model(source / "models" / name, package / "models" / name, HERE / "licenses" / licence)
     data = source / "data"
     train, dev, test = (_read(data / f"{split}.jsonl") for split in ("train", "dev", "test"))
     target = package / "data"
@@ -46,6 +57,15 @@ def build(source: Path, package: Path = PACKAGE) -> None:
     _write(target, "dev-small", strata(dev_rows))
     _write(target, "test", _copy(data, target, "test", test))
     _sums(package)
+
+
+def _copy_model(source: Path, target: Path, licence: Path) -> None:
+    _fresh(target)
+    for file in sorted(source.iterdir()):
+        shutil.copyfile(file, target / file.name)
+    shutil.copyfile(licence, target / "LICENSE")
+    card = target / "README.md"
+    card.write_bytes(FRONT_MATTER.get(target.name, "").encode() + card.read_bytes())
 
 
 def spread(rows: list[Row]) -> list[Row]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import yaml
 
 import speechquant_demo as demo
 
 CORPORA = ("calibration", "dev", "dev-small", "test")
 PACKAGE = Path(demo.__file__).parent
+LICENSES = Path(__file__).parents[2] / "packages" / "speechquant-demo" / "licenses"
 SUMS = dict(reversed(line.split("  ")) for line in (PACKAGE / "SHA256SUMS").read_text().splitlines())
 
 
@@ -67,7 +69,18 @@ def test_models_are_complete():
     for name, folder in demo.models().items():
         assert demo.model(name) == folder
         present = {path.name for path in folder.iterdir()}
-        assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"} <= present
+        wanted = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "LICENSE"}
+        assert wanted <= present
+
+
+@pytest.mark.parametrize(("name", "licence"), [("moonshine-tiny", "mit"), ("hubert-mini-ctc", "other")])
+def test_models_bring_their_licence(name, licence):
+    text = (demo.model(name) / "LICENSE").read_text(encoding="utf-8")
+    assert "Permission is hereby granted, free of charge" in text
+    assert "Copyright (c)" in text
+    assert text in {path.read_text(encoding="utf-8") for path in LICENSES.glob("*.txt")}
+    front = (demo.model(name) / "README.md").read_text(encoding="utf-8").split("---\n")[1]
+    assert yaml.safe_load(front)["license"] == licence
 
 
 def test_checksums_list_every_asset():
