@@ -72,7 +72,7 @@ def measure_engines(
     start = time.perf_counter()
     tables: dict[str, ScaleTable | None] = {"float": None, "quantized": table}
     if bench.recipe.naive:
-        tables["naive_max"] = bench.naive(histograms)
+        tables["naive_max"] = bench.plain(histograms, "max")
     exported = {}
     with bench.progress.stage("export") as advance:
         for done, (system, scales) in enumerate(tables.items()):

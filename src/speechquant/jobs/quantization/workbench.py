@@ -203,10 +203,12 @@ class Workbench:
                 on_step=tell,
             )
 
-    def naive(self, histograms: Mapping[str, Histogram]) -> ScaleTable:
-        """The baseline that most tools start from: max calibration of every layer."""
+    def plain(self, histograms: Mapping[str, Histogram], calibrator: str) -> ScaleTable:
+        """All layers by one calibrator, no search; "max" is what most tools start from."""
         tables, bits = self.tables(histograms), self.recipe.bit_widths
-        return tables.weights(self.layers, bits[0]).merged(tables.activations(self.layers, "max", bits[1]))
+        return tables.weights(self.layers, bits[0]).merged(
+            tables.activations(self.layers, calibrator, bits[1])
+        )
 
     def _expected_passes(self) -> int:
         if self.recipe.method != "stablequant":
