@@ -8,9 +8,10 @@ from speechquant.decoding.frontend import prepare_wave
 from speechquant.decoding.greedy import GreedyResult, greedy_search, token_limit
 from speechquant.decoding.json_file import MAXIMUM_JSON_BYTES, read_json, read_small
 from speechquant.decoding.runtime import RuntimeSpec, Task
+from speechquant.decoding.segments import Segment, group_words
 from speechquant.decoding.types import Recognizer, Transcript, Vocabulary, Word
 from speechquant.decoding.vocabulary import CTCVocabulary, load_vocabulary
-from speechquant.decoding.windows import CTCFrames, LongTranscript, Segment, group_words, transcribe_long
+from speechquant.decoding.windows import CTCFrames, LongTranscript, transcribe_long
 
 __all__ = [
     "MAXIMUM_JSON_BYTES",

@@ -9,11 +9,12 @@ import numpy as np
 
 from speechquant.decoding.ctc import ctc_transcript
 from speechquant.decoding.seams import best_cut, join_words, place_words
+from speechquant.decoding.segments import Segment, group_words, split_words
 from speechquant.decoding.types import Transcript, Word
 from speechquant.errors import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -22,15 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CTCFrames",
     "LongTranscript",
-    "Segment",
     "Window",
     "cut_windows",
-    "group_words",
     "transcribe_long",
 ]
-
-_PAUSE = 0.6
-_LONGEST_SEGMENT = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +37,6 @@ class CTCFrames:
     blank: int
     delimiter: int | None
     frame_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of speech with its text; times in seconds from the start of the recording."""
-
-    start: float
-    end: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +122,6 @@ def transcribe_long(
     return LongTranscript(text, segments, words, capped, end / rate)
 
 
-def group_words(
-    words: Sequence[Word], *, pause: float = _PAUSE, longest: float = _LONGEST_SEGMENT
-) -> tuple[Segment, ...]:
-    """Segments that end at a pause or where they would last longer than `longest` seconds."""
-    groups: list[list[Word]] = []
-    for word in words:
-        group = groups[-1] if groups else []
-        if group and word.start - group[-1].end < pause and word.end - group[0].start <= longest:
-            group.append(word)
-        else:
-            groups.append([word])
-    return tuple(Segment(g[0].start, g[-1].end, " ".join(word.text for word in g)) for g in groups)
-
-
 _Joined = tuple[str, tuple[Segment, ...], tuple[Word, ...]]
 
 
@@ -199,7 +172,7 @@ class _FrameJoiner:
 
 @dataclass
 class _WordJoiner:
-    """Joins texts without times; a segment is what a window added, between the middles of its overlaps."""
+    """Joins texts without times; what a window adds, between the middles of its overlaps, becomes segments."""
 
     rate: int
     segments: list[Segment] = field(default_factory=list)
@@ -215,7 +188,7 @@ class _WordJoiner:
         if window.start:
             seam = (start + self.end) / 2
             i, j = join_words(self.words, self.times, words, times, (start, self.end))
-            self.words, words, times = self.words[:i], words[j:], times[j:]
+            self.words, self.times, words, times = self.words[:i], self.times[:i], words[j:], times[j:]
             self._close(seam)
         self.words, self.times = words, times
         self.start, self.end = seam, start + window.wave.size / self.rate
@@ -225,5 +198,5 @@ class _WordJoiner:
         return " ".join(segment.text for segment in self.segments), tuple(self.segments), ()
 
     def _close(self, end: float) -> None:
-        if self.words:
-            self.segments.append(Segment(self.start, end, " ".join(self.words)))
+        times = np.clip(self.times, self.start, end)
+        self.segments += split_words(self.words, times, self.start, end)
