@@ -117,6 +117,30 @@ def test_evaluate(cli, artifact, tmp_path):
     assert values["results"][0]["deletions"] == 1
 
 
+def test_evaluate_tells_speakers_and_reasons(cli, artifact, tmp_path):
+    rows = []
+    for i, (said, written, speaker) in enumerate(
+        [("BAD CAB", "BAD DAD CAB", "ann"), ("CAB", "CAB", "ann"), ("ABBA", "DAD", "bob")]
+    ):
+        fakes.write_speech(tmp_path / f"{i}.wav", said)
+        rows.append({"id": f"u{i}", "audio": f"{i}.wav", "text": written, "speaker": speaker})
+    for i in range(7):
+        (tmp_path / f"bad{i}.wav").write_bytes(b"")
+        rows.append({"id": f"bad{i}", "audio": f"bad{i}.wav", "text": "A", "speaker": "cid"})
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    lines = cli("evaluate", artifact, "--data", data).stdout.splitlines()
+    cells = [line.split() for line in lines]
+    assert ["ann", "4", "25.00"] in cells
+    assert ["bob", "1", "100.00"] in cells
+    reasons = [line for line in lines if line.startswith("skipped bad")]
+    assert len(reasons) == 5
+    assert all("empty" in line for line in reasons)
+    assert "and 2 more; --json lists them" in lines
+    both = cli("evaluate", artifact, artifact, "--data", data).stdout.splitlines()
+    assert ["ann", "4", "25.00", "25.00"] in [line.split() for line in both]
+
+
 def test_inspect(cli, artifact):
     result = cli("inspect", artifact)
     assert result.exit_code == 0

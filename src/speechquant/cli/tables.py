@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["columns", "print_evaluation", "print_inspection", "print_verification", "show"]
 
 _SHOWN_PROBLEMS = 20
+_SHOWN_SKIPS = 5
 _UNWATCHED_WIDTH = 1000
 
 
 def print_evaluation(report: EvaluationReport) -> None:
-    """One line per model, the paired tests, and what was left out."""
+    """One line per model, the paired tests, speaker by speaker, and what was left out and why."""
     table = columns("model", "WER %", "95 % interval", "words", "sub", "del", "ins", "skipped", "capped")
     for result in report.results:
         found = result.evaluation
@@ -45,6 +46,26 @@ def print_evaluation(report: EvaluationReport) -> None:
     for test in report.tests:
         better = {"first": test.first, "second": test.second, None: "neither"}[test.outcome.better]
         show(f"MAPSSWE: {test.first} against {test.second}: p = {test.outcome.p_value:.3g}, better: {better}")
+    _print_speakers(report)
+    # Models that need different sampling rates or lengths may skip different utterances.
+    skipped = {skip.id: skip.reason for result in report.results for skip in result.evaluation.skipped}
+    for name, reason in list(skipped.items())[:_SHOWN_SKIPS]:
+        show(f"skipped {name}: {reason}")
+    if len(skipped) > _SHOWN_SKIPS:
+        show(f"and {len(skipped) - _SHOWN_SKIPS} more; --json lists them")
+
+
+def _print_speakers(report: EvaluationReport) -> None:
+    scores = [result.evaluation.score.speakers for result in report.results]
+    names = {name: errors.words for speakers in scores for name, errors in speakers.items()}
+    if len(names) < 2:  # noqa: PLR2004 - nothing to compare
+        return
+    models = [result.target for result in report.results] if len(scores) > 1 else ["WER %"]
+    table = columns("speaker", "words", *map(escape, models))
+    for name in sorted(names):
+        rates = (f"{speakers[name].wer:.2f}" if name in speakers else "" for speakers in scores)
+        table.add_row(escape(name), str(names[name]), *rates)
+    show(table)
 
 
 def print_inspection(found: Inspection) -> None:
