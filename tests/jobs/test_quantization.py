@@ -136,7 +136,7 @@ def test_stablequant_clips_selected_layers_and_leaves_the_others_to_mse(bench, s
 def test_naive_is_max_of_the_same_bits(bench):
     made = bench(bits="w6a4")
     histograms = made.calibrate()
-    for entry in made.naive(histograms):
+    for entry in made.plain(histograms, "max"):
         if entry.site.role == "input":
             assert entry.scale == np.float32(calibrate("max", histograms[entry.site.name], 4))
         assert entry.spec.bits == (4 if entry.site.role == "input" else 6)
