@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from speechquant.engines.base import engine_names, load_recognizer, register
+from speechquant.engines.base import engine_names, find_export, load_recognizer, register
 from speechquant.engines.coverage import read_coverage
 from speechquant.engines.latency import LatencyResult, measure
 from speechquant.engines.manifest import Coverage, EngineFile, Manifest, OperatorRecord
+from speechquant.engines.options import EngineOptions, Precision
 
 __all__ = [
     "Coverage",
     "EngineFile",
+    "EngineOptions",
     "LatencyResult",
     "Manifest",
     "OperatorRecord",
+    "Precision",
     "engine_names",
+    "find_export",
     "load_recognizer",
     "measure",
     "read_coverage",

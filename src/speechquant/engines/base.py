@@ -8,25 +8,30 @@ from typing import TYPE_CHECKING
 
 from speechquant.decoding import load_vocabulary
 from speechquant.engines.manifest import MANIFEST_NAME, Manifest
-from speechquant.errors import EngineError, MissingExtraError
+from speechquant.engines.options import EngineOptions
+from speechquant.errors import ArtifactError, EngineError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from speechquant.decoding import BPEVocabulary, CTCVocabulary, Recognizer
 
-    Opener = Callable[[Path, Manifest, CTCVocabulary | BPEVocabulary, int | None], Recognizer]
+    Opener = Callable[[Path, Manifest, CTCVocabulary | BPEVocabulary, EngineOptions], Recognizer]
 
-__all__ = ["engine_names", "load_recognizer", "register"]
+__all__ = ["engine_names", "find_export", "import_engine", "load_recognizer", "register"]
 
 _SUBFOLDER = "onnx"
 # An engine is imported when it is asked for, so that nobody needs all of them.
-_MODULES = {"onnxruntime": "speechquant.engines.onnxruntime"}
+_MODULES = {
+    "onnxruntime": "speechquant.engines.onnxruntime",
+    "openvino": "speechquant.engines.openvino",
+}
+_EXTRAS = {"openvino": "'speechquant[openvino]'"}
 _OPENERS: dict[str, Opener] = {}
 
 
 def register(name: str) -> Callable[[Opener], Opener]:
-    """Make an engine available: a function (folder, manifest, vocabulary, threads) -> recogniser."""
+    """Make an engine available: a function (folder, manifest, vocabulary, options) -> recogniser."""
 
     def decorate(opener: Opener) -> Opener:
         _OPENERS[name] = opener
@@ -40,12 +45,52 @@ def engine_names() -> tuple[str, ...]:
     return tuple(sorted({*_MODULES, *_OPENERS}))
 
 
+def import_engine(name: str) -> None:
+    """Import what runs an engine.
+
+    Raises:
+        EngineError: unknown engine.
+        MissingExtraError: it is not installed.
+    """
+    if name not in engine_names():
+        raise EngineError(f"unknown engine {name!r}; choose one of {', '.join(engine_names())}")
+    if name in _OPENERS:
+        return
+    try:
+        import_module(_MODULES[name])
+    except ImportError as error:
+        raise MissingExtraError(
+            f"engine {name} is not installed ({error}); pip install {_EXTRAS.get(name, name)}"
+        ) from error
+
+
+def find_export(folder: str | Path, engine: str) -> tuple[Path, Manifest]:
+    """Where an engine's files lie: in the folder itself or in that of the engine, or in `onnx` below it.
+
+    Raises:
+        ArtifactError: there are no engine files at all, or their manifest is damaged.
+        EngineError: there are only files of other engines.
+    """
+    found = dict(_exports(Path(folder)))
+    for place, manifest in found.items():
+        if manifest.dialect == engine:
+            return place, manifest
+    if not found:
+        raise ArtifactError(f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote")
+    others = ", ".join(sorted({manifest.dialect for manifest in found.values()}))
+    raise EngineError(
+        f"{folder} was exported for {others}, not for {engine}; "
+        f"run `speechquant export ARTIFACT --engine {engine}`"
+    )
+
+
 def load_recognizer(
     folder: str | Path,
     *,
     engine: str = "onnxruntime",
     threads: int | None = None,
     vocabulary: str | Path | None = None,
+    options: EngineOptions | None = None,
 ) -> Recognizer:
     """Open an exported model.
 
@@ -54,36 +99,32 @@ def load_recognizer(
         engine: One of `engine_names()`.
         threads: Threads inside an operator; by default one per core.
         vocabulary: Folder with the model's vocabulary files; by default the artifact's.
+        options: All settings of the engine, in place of `threads`.
 
     Raises:
         ArtifactError: a file is missing or damaged.
-        EngineError: unknown engine, an export for another one, or the engine refuses a graph.
+        EngineError: unknown engine, an export for another one, or the engine refuses a graph or a setting.
         MissingExtraError: the engine is not installed.
         ModelError: there is no vocabulary, or it cannot be read.
     """
-    if engine not in engine_names():
-        raise EngineError(f"unknown engine {engine!r}; choose one of {', '.join(engine_names())}")
-    if engine not in _OPENERS:
-        try:
-            import_module(_MODULES[engine])
-        except ImportError as error:
-            raise MissingExtraError(
-                f"engine {engine} is not installed ({error}); pip install {engine}"
-            ) from error
-    home = Path(folder)
-    graphs = (
-        home if (home / MANIFEST_NAME).is_file() or not (home / _SUBFOLDER).is_dir() else home / _SUBFOLDER
-    )
-    manifest = Manifest.load(graphs)
-    if manifest.dialect != engine:
-        raise EngineError(f"{graphs} was exported for {manifest.dialect}, not for {engine}; export it again")
+    import_engine(engine)
+    settings = options or EngineOptions(threads=threads)
+    graphs, manifest = find_export(folder, engine)
     words = Path(vocabulary) if vocabulary is not None else _vocabulary_folder(graphs)
-    return _OPENERS[engine](graphs, manifest, load_vocabulary(words), threads)
+    return _OPENERS[engine](graphs, manifest, load_vocabulary(words), settings)
+
+
+def _exports(home: Path) -> Iterator[tuple[Path, Manifest]]:
+    """The places at which an export may lie and does."""
+    below = [home / name for name in engine_names()]
+    deeper = [home / _SUBFOLDER / name for name in engine_names()]
+    for place in (home, *below, home / _SUBFOLDER, *deeper):
+        if (place / MANIFEST_NAME).is_file():
+            yield place, Manifest.load(place)
 
 
 def _vocabulary_folder(graphs: Path) -> Path:
-    """An artifact keeps the model's own files one level above its graphs."""
+    """An artifact keeps the model's own files one or two levels above its graphs."""
     files = ("vocab.json", "tokenizer.json")
-    return next(
-        (place for place in (graphs, graphs.parent) if any((place / f).is_file() for f in files)), graphs
-    )
+    places = (graphs, *graphs.resolve().parents[:2])
+    return next((place for place in places if any((place / f).is_file() for f in files)), graphs)

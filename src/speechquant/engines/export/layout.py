@@ -8,19 +8,22 @@ import onnx_ir as ir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
 __all__ = ["cancel_transposes", "simplify_group_norm"]
 
 _ELEMENTWISE = frozenset({"Gelu", "Tanh", "Relu", "Sigmoid", "Erf", "Cast", "Neg", "Sqrt", "Softplus"})
-# Per tensor: their scale has no axis.
-_QUANTIZERS = frozenset({"QuantizeLinear"})
 
 
-def cancel_transposes(graph: ir.Graph) -> None:
+def cancel_transposes(graph: ir.Graph, quantizers: AbstractSet[str]) -> None:
     """Move transposes down through elementwise functions and drop pairs that undo each other.
 
     Convolutions written channel-last begin and end with a transpose; between two of them, or next to a layer
     norm, both are wasted copies of the largest tensors of the model.
+
+    Args:
+        graph: Rewritten in place.
+        quantizers: Quantizers of activations, behind which transposes move too; per tensor, without an axis.
     """
     for node in tuple(graph):
         if node.op_type == "Transpose":
@@ -28,10 +31,9 @@ def cancel_transposes(graph: ir.Graph) -> None:
     for node in tuple(graph):
         if node.op_type == "Transpose":
             _cancel(node)
-    # What is left is cheaper on 8-bit integers.
     for node in tuple(graph):
         if node.op_type == "Transpose":
-            _sink(graph, node, _QUANTIZERS)
+            _sink(graph, node, quantizers)
 
 
 def simplify_group_norm(graph: ir.Graph) -> None:
@@ -53,7 +55,7 @@ def simplify_group_norm(graph: ir.Graph) -> None:
         ir.convenience.replace_all_uses_with(old, result)
 
 
-def _sink(graph: ir.Graph, node: ir.Node, through: frozenset[str]) -> None:
+def _sink(graph: ir.Graph, node: ir.Node, through: AbstractSet[str]) -> None:
     """Move one transpose behind the functions of single elements that alone read it."""
     source, output = node.inputs[0], node.outputs[0]
     assert source is not None

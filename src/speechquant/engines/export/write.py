@@ -102,18 +102,18 @@ def _graph(
     traced = trace(model, part)
     operators = locate(traced.graph, owners_of(part.module, model.module))
     lowered = rules.lower(traced.graph, operators, table)
-    _tidy(traced)
+    _tidy(traced, rules)
     return traced, lowered
 
 
-def _tidy(model: ir.Model) -> None:
+def _tidy(model: ir.Model, rules: Dialect) -> None:
     """Fold what is constant, share what is equal, drop what nobody reads or what only a debugger would."""
     RemoveUnusedNodesPass()(model)
     # Engines fold these themselves when they load the file; folded here, it would have the weight twice.
     optimize_ir(model, should_fold=lambda node: False if node.op_type in {"Transpose", "Pad"} else None)
     simplify_attention(model.graph)
     simplify_group_norm(model.graph)
-    cancel_transposes(model.graph)
+    cancel_transposes(model.graph, rules.transposed)
     for tidy in (
         DeduplicateInitializersPass(),
         IdentityEliminationPass(),

@@ -4,5 +4,14 @@ from __future__ import annotations
 
 from speechquant.engines.export.dialects.base import Dialect, Lowered, dialect, dialect_names, register
 from speechquant.engines.export.dialects.onnxruntime import OnnxRuntimeDialect
+from speechquant.engines.export.dialects.openvino import OpenVINODialect
 
-__all__ = ["Dialect", "Lowered", "OnnxRuntimeDialect", "dialect", "dialect_names", "register"]
+__all__ = [
+    "Dialect",
+    "Lowered",
+    "OnnxRuntimeDialect",
+    "OpenVINODialect",
+    "dialect",
+    "dialect_names",
+    "register",
+]

@@ -10,6 +10,7 @@ from speechquant.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     import onnx_ir as ir
 
@@ -40,6 +41,8 @@ class Dialect(ABC):
     """
 
     name: ClassVar[str]
+    transposed: ClassVar[AbstractSet[str]] = frozenset({"QuantizeLinear"})
+    """Quantizers of activations behind which transposes move, where integers are cheaper to move."""
 
     @abstractmethod
     def lower(
