@@ -77,7 +77,7 @@ def test_subset_by_seconds_measures_what_it_takes(tone):
     assert sum(item.seconds or 0 for item in part) <= 3.0
     # What cannot be measured stays where it was ranked, to be reported.
     assert "missing" in {item.id for item in whole.subset(seconds=100.0)}
-    measured = whole.measured()
+    measured = whole.subset(seconds=100.0)
     assert [item.seconds for item in measured] == [1.0, 1.5, 2.0, 2.5, None]
     assert Corpus("c", measured.utterances[:4]).seconds == 7.0
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from speechquant.errors import DataError
-from speechquant.metrics import bootstrap_interval, paired_bootstrap, score
+from speechquant.metrics import bootstrap_interval, score
 
 
 def make(errors: np.ndarray, words: np.ndarray):
@@ -44,24 +43,6 @@ def test_interval_agrees_with_scipy(counts):
     assert ours.low < 100 * errors.sum() / words.sum() < ours.high
 
 
-def test_paired_interval_agrees_with_scipy(counts):
-    first, second, words = counts
-    theirs = stats.bootstrap(
-        (first, second, words),
-        lambda a, b, w, axis: 100 * (b - a).sum(axis=axis) / w.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=20000,
-        rng=np.random.default_rng(0),
-    )
-    ours = paired_bootstrap(make(first, words), make(second, words), resamples=20000)
-    low, high = theirs.confidence_interval
-    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.04 * (high - low))
-    assert ours.difference == pytest.approx(100 * (second - first).sum() / words.sum())
-    assert ours.probability_worse == pytest.approx(np.mean(theirs.bootstrap_distribution > 0), abs=0.02)
-
-
 def test_seed_decides_everything(counts):
     result = make(counts[0], counts[2])
     assert bootstrap_interval(result, seed=1) == bootstrap_interval(result, seed=1)
@@ -79,10 +60,7 @@ def test_work_in_parts_changes_no_draw_count(counts, monkeypatch):
 def test_edges():
     perfect = make(np.zeros(4, int), np.full(4, 3))
     assert (bootstrap_interval(perfect).low, bootstrap_interval(perfect).high) == (0, 0)
-    assert paired_bootstrap(perfect, perfect).probability_worse == 0.5
     empty = score({}, {})
     assert (bootstrap_interval(empty).low, bootstrap_interval(empty).high) == (0, 0)
     silent = score({"a": "", "b": "x"}, {"a": "uh", "b": "x"})
     assert np.isfinite(bootstrap_interval(silent).high)
-    with pytest.raises(DataError, match="same utterances"):
-        paired_bootstrap(perfect, silent)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
-from speechquant.errors import MissingExtraError, StorageError
+from speechquant.errors import MissingExtraError
 from speechquant.numerics import Histogram
 from speechquant.report import (
     CutoffResult,
@@ -23,7 +23,6 @@ from speechquant.report import (
     System,
     TranscriptRow,
     render,
-    write_report,
 )
 from speechquant.report.formats import breakable
 
@@ -289,23 +288,6 @@ def test_extreme_results_render(changes):
     html = render(smallest(**changes))
     Page(html)
     assert not re.search(r'="[^"]*\b(nan|inf)\b', html)
-
-
-def test_written_file_replaces_the_old_one(tmp_path, report_data, html):
-    target = tmp_path / "report.html"
-    target.write_text("old")
-    assert write_report(report_data, target) == target
-    assert target.read_text(encoding="utf-8") == html
-    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
-
-
-@pytest.mark.parametrize("name", ["missing/report.html", "folder"])
-def test_unwritable_target_is_one_clear_line(tmp_path, name):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(StorageError, match="cannot write the report") as caught:
-        write_report(smallest(), tmp_path / name)
-    assert "\n" not in str(caught.value)
-    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
 def test_missing_jinja_names_the_extra(monkeypatch):

@@ -40,7 +40,7 @@ class Corpus(Sequence["Utterance"]):
 
     @cached_property
     def seconds(self) -> float | None:
-        """Total length in seconds, None unless every utterance states its own; see `measured`."""
+        """Total length in seconds, None unless every utterance states its own."""
         total = 0.0
         for utterance in self.utterances:
             if utterance.seconds is None:
@@ -74,14 +74,6 @@ class Corpus(Sequence["Utterance"]):
     def without_text(self) -> Corpus:
         """The same utterances with their transcripts withheld."""
         return self._with(replace(utterance, text=None) for utterance in self.utterances)
-
-    def measured(self) -> Corpus:
-        """The same utterances, their lengths measured where they were unknown.
-
-        Files tell by their headers, other sources when decoded. What cannot be read stays unknown, for
-        `iter_loaded` to report.
-        """
-        return self._with(_measure(utterance) for utterance in self.utterances)
 
     def subset(self, *, limit: int | None = None, seconds: float | None = None, seed: int = 0) -> Corpus:
         """A random part, in the order of the whole.

@@ -114,12 +114,6 @@ class EvaluationStore:
         with self._guard(), self._transaction():
             self._database.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", (kind, key, text))
 
-    def keys(self, kind: str) -> tuple[str, ...]:
-        """All keys of one kind, sorted."""
-        with self._guard():
-            query = "SELECT key FROM items WHERE kind = ? ORDER BY key"
-            return tuple(row[0] for row in self._database.execute(query, (kind,)))
-
     def _prepare(self) -> None:
         if not self._is_ours():
             self._database.execute("PRAGMA journal_mode = WAL")

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from speechquant.metrics.alignment import WordAlignment, align_words
-from speechquant.metrics.bootstrap import (
-    Interval,
-    PairedInterval,
-    bootstrap_interval,
-    paired_bootstrap,
-)
-from speechquant.metrics.parity import argmax_agreement, sqnr_db, token_agreement
+from speechquant.metrics.bootstrap import Interval, bootstrap_interval
+from speechquant.metrics.parity import argmax_agreement, token_agreement
 from speechquant.metrics.resolution import warn_if_too_small, wer_resolution, words_needed
 from speechquant.metrics.significance import PairedTest, Verdict, mapsswe, segment_errors
 from speechquant.metrics.text import (
@@ -30,7 +25,6 @@ __all__ = [
     "AlignedWord",
     "Interval",
     "Normalizer",
-    "PairedInterval",
     "PairedTest",
     "Score",
     "UtteranceScore",
@@ -43,11 +37,9 @@ __all__ = [
     "get_normalizer",
     "mapsswe",
     "normalizer_names",
-    "paired_bootstrap",
     "register_normalizer",
     "score",
     "segment_errors",
-    "sqnr_db",
     "token_agreement",
     "warn_if_too_small",
     "wer_resolution",

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechquant.errors import DataError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
     from speechquant.metrics.wer import Score
 
-__all__ = ["Interval", "PairedInterval", "bootstrap_interval", "paired_bootstrap"]
+__all__ = ["Interval", "bootstrap_interval"]
 
 _DRAWS_AT_ONCE = 4_000_000
 
@@ -30,21 +28,6 @@ class Interval:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class PairedInterval:
-    """How much the second system's word error rate exceeds the first's, in points.
-
-    `probability_worse` is the share of resamples in which the second system is worse (ties count half): one
-    minus the probability of improvement of Bisani and Ney.
-    """
-
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    probability_worse: float
-
-
 def bootstrap_interval(
     score: Score, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
@@ -53,31 +36,9 @@ def bootstrap_interval(
     A score without utterances has the interval [0, 0].
     """
     words, errors = _counts(score)
-    rates = _resampled_rates(words, errors[None], resamples, seed)[0]
+    rates = _resampled_rates(words, errors, resamples, seed)
     low, high = _percentiles(rates, confidence)
     return Interval(low, high, confidence)
-
-
-def paired_bootstrap(
-    first: Score, second: Score, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> PairedInterval:
-    """Percentile interval of the difference, both systems drawn together.
-
-    Raises:
-        DataError: the scores do not cover the same utterances.
-    """
-    others = {utterance.id: utterance for utterance in second.utterances}
-    if others.keys() != {utterance.id for utterance in first.utterances}:
-        raise DataError(
-            "a paired interval needs both systems on the same utterances: evaluate both on one data set"
-        )
-    words, errors_first = _counts(first)
-    errors_second = np.array([others[u.id].errors.errors for u in first.utterances], dtype=np.int64)
-    rates = _resampled_rates(words, np.stack([errors_first, errors_second]), resamples, seed)
-    excess = rates[1] - rates[0]
-    low, high = _percentiles(excess, confidence)
-    worse = float(np.mean((excess > 0) + 0.5 * (excess == 0)))
-    return PairedInterval(second.wer - first.wer, low, high, confidence, worse)
 
 
 def _counts(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -89,15 +50,14 @@ def _counts(score: Score) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _resampled_rates(
     words: NDArray[np.int64], errors: NDArray[np.int64], resamples: int, seed: int
 ) -> NDArray[np.float64]:
-    """Word error rates in percent, shape (systems, resamples); `errors` is (systems, utterances)."""
+    """Word error rates in percent, shape (resamples,)."""
+    rates = np.zeros(resamples)
     if words.size == 0:
-        return np.zeros((len(errors), resamples))
-    rates = np.empty((len(errors), resamples))
+        return rates
     for part, draw in _draws(words.size, resamples, seed):
         # A draw of nothing but empty references has no rate of its own; one word keeps it finite.
         total = np.maximum(words[draw].sum(axis=1), 1)
-        for row, counts in zip(rates, errors, strict=True):
-            row[part] = 100.0 * counts[draw].sum(axis=1) / total
+        rates[part] = 100.0 * errors[draw].sum(axis=1) / total
     return rates
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,7 @@ from rapidfuzz.distance import Levenshtein
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
-
-__all__ = ["argmax_agreement", "sqnr_db", "token_agreement"]
+__all__ = ["argmax_agreement", "token_agreement"]
 
 
 def argmax_agreement(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> float:
@@ -45,22 +42,3 @@ def token_agreement(first: Sequence[Sequence[int]], second: Sequence[Sequence[in
         distance += Levenshtein.distance(one, two)
         total += max(len(one), len(two))
     return 1.0 - distance / total if total else 1.0
-
-
-def sqnr_db(reference: ArrayLike, quantized: ArrayLike) -> float:
-    """Signal to quantization noise ratio in decibels: 10 log10(sum(x^2) / sum((x - q)^2)).
-
-    Infinite when nothing differs, minus infinity when a silent signal does.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    signal = np.asarray(reference, dtype=np.float64)
-    noise = np.asarray(quantized, dtype=np.float64)
-    if signal.shape != noise.shape:
-        raise ValueError(f"shapes {signal.shape} and {noise.shape} differ")
-    noise = noise - signal
-    signal_power, noise_power = float(np.sum(signal * signal)), float(np.sum(noise * noise))
-    if noise_power == 0:
-        return math.inf
-    return 10.0 * math.log10(signal_power / noise_power) if signal_power > 0 else -math.inf

@@ -17,7 +17,7 @@ from speechquant.report.data import (
     SystemKey,
     TranscriptRow,
 )
-from speechquant.report.page import render, write_report
+from speechquant.report.page import render
 from speechquant.report.verdict import ALPHA, Verdict, judge
 
 __all__ = [
@@ -38,5 +38,4 @@ __all__ = [
     "Verdict",
     "judge",
     "render",
-    "write_report",
 ]

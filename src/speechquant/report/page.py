@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-from contextlib import suppress
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechquant.errors import MissingExtraError, StorageError
+from speechquant.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from speechquant.report.data import ReportData
 
-__all__ = ["render", "write_report"]
+__all__ = ["render"]
 
 
 def render(data: ReportData) -> str:
@@ -44,29 +41,6 @@ def render(data: ReportData) -> str:
         style_hash=_csp_hash(style),
         script_hash=_csp_hash(script),
     )
-
-
-def write_report(data: ReportData, path: Path | str) -> Path:
-    """Render to `path`, which is replaced as a whole or not at all.
-
-    Raises:
-        StorageError: The file cannot be written.
-        MissingExtraError: jinja2 is not installed.
-    """
-    target = Path(path)
-    page = render(data)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
-        temporary.replace(target)
-    except OSError as error:
-        reason = f"cannot write the report ({error.strerror})"
-        raise StorageError(f"{target}: {reason}; check the folder, its permissions and free space") from error
-    finally:
-        # Also after Ctrl-C; the folder itself may be what is missing.
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return target
 
 
 def _environment() -> Environment:
