@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+import transformers
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from speechquant.decoding import BPEVocabulary, CTCVocabulary, Recognizer, RuntimeSpec
 
-__all__ = ["LICENCE_FILES", "ExportPart", "Family", "SpeechModel", "families", "register"]
+__all__ = ["LICENCE_FILES", "RESULTS_VERSION", "ExportPart", "Family", "SpeechModel", "families", "register"]
 
 _KEPT = (
     "config.json",
@@ -42,6 +43,10 @@ _KEPT = (
 LICENCE_FILES = ("LICENSE", "LICENCE", "NOTICE", "COPYING")
 _DECIDES_TEXT = ("vocab.json", "tokenizer.json", "tokenizer_config.json", "added_tokens.json")
 _VOLATILE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+
+
+RESULTS_VERSION = 1
+"""Raise it with every change of decoding or simulation after which the same weights give other results."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +96,7 @@ class SpeechModel(ABC):
         _check_finite(self.module, folder)
         # A folder whose preprocessor cannot be read is refused now, not when the first audio arrives.
         _ = self.runtime
-        self.signature = _signature(self.module, self.config.to_dict(), self.folder)
+        self.signature = self._sign()
 
     @property
     def model_type(self) -> str:
@@ -134,6 +139,33 @@ class SpeechModel(ABC):
     def operator(self, name: str) -> nn.Module:
         """The Conv1d or Linear of a site, by `Site.module`."""
         return self.module.get_submodule(name)
+
+    def load_tensors(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Replace all weights, for example by those of an artifact.
+
+        Args:
+            tensors: every tensor of `module.state_dict()` by name.
+
+        Raises:
+            ModelError: one is missing, superfluous, of another shape, or not finite.
+        """
+        try:
+            self.module.load_state_dict({name: torch.tensor(array) for name, array in tensors.items()})
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{self.folder}: the tensors do not fit the architecture: {reason}") from error
+        _check_finite(self.module, self.folder)
+        self.signature = self._sign()
+
+    @property
+    def results_signature(self) -> str:
+        """SHA-256 under which results of the float model may be stored: the model and the code that runs it."""
+        code = f"{RESULTS_VERSION}|{torch.__version__}|{transformers.__version__}"
+        return hashlib.sha256(f"{self.signature}|{code}".encode()).hexdigest()
+
+    def _sign(self) -> str:
+        decides = self.config.to_dict() | {"runtime": self.runtime.to_dict()}
+        return _signature(self.module, decides, self.folder)
 
     def prepare_wave(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """The samples that the network gets, shape (time,); short waves are padded to the receptive field."""

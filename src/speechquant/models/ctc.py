@@ -124,7 +124,7 @@ class CTCModel(SpeechModel):
             self.runtime,
             self.vocabulary,
             delimiter=self.delimiter,
-            signature=signature or self.signature,
+            signature=signature or self.results_signature,
         )
 
     def parts(self) -> tuple[ExportPart, ...]:

@@ -91,7 +91,11 @@ class MoonshineModel(SpeechModel):
     def recognizer(self, *, signature: str | None = None) -> MoonshineRecognizer:
         """Greedy recognition with key-value caches, decoding batched."""
         return MoonshineRecognizer(
-            self._encode, self._step, self.runtime, self.vocabulary, signature=signature or self.signature
+            self._encode,
+            self._step,
+            self.runtime,
+            self.vocabulary,
+            signature=signature or self.results_signature,
         )
 
     def parts(self) -> tuple[ExportPart, ...]:

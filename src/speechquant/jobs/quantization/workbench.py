@@ -13,7 +13,13 @@ from speechquant.data import Corpus, Skipped, iter_loaded, nothing_usable
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.jobs.recipe import Recipe
-from speechquant.numerics import ScaleTable, calibrator_options, load_histograms, save_histograms
+from speechquant.numerics import (
+    DEFAULT_BINS,
+    ScaleTable,
+    calibrator_options,
+    load_histograms,
+    save_histograms,
+)
 from speechquant.search import Tables, plain, stablequant
 from speechquant.simulation import activation_table, observe, quantized, weight_table
 
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.progress import Advance, Progress
     from speechquant.jobs.sources import Corpora
     from speechquant.models import SpeechModel
-    from speechquant.numerics import Histogram, Site
+    from speechquant.numerics import DEFAULT_BINS, Histogram, Site
     from speechquant.search import SearchResult
 
 __all__ = ["Workbench"]
@@ -96,7 +102,9 @@ class Workbench:
     def calibrate(self) -> dict[str, Histogram]:
         """One pass over the calibration speech, or what an earlier run of the same kept."""
         corpus = self.corpora.calibration
-        key = hashlib.sha256(f"{self.model.signature}|{corpus.signature}".encode()).hexdigest()
+        key = hashlib.sha256(
+            f"{self.model.results_signature}|{corpus.signature}|{DEFAULT_BINS}".encode()
+        ).hexdigest()
         path = self.work / f"histograms-{key[:16]}.npz"
         kept = self.store.get("skipped", key)
         # Histograms are of no use without the record of what they lack, nor where they may lack nothing.
