@@ -64,7 +64,8 @@ def build_trt(
         typer.echo(json.dumps(asdict(built), default=str))
     else:
         names = ", ".join(path.name for path in built.files)
-        typer.echo(f"{names} in {built.folder}: {built.bytes / 1e6:.1f} MB, TensorRT {built.version}")
+        int8 = f"{built.coverage.int8} of {built.coverage.total} operators in int8"
+        typer.echo(f"{names} in {built.folder}: {built.bytes / 1e6:.1f} MB, {int8}, TensorRT {built.version}")
 
 
 build_trt.__doc__ = _HELP

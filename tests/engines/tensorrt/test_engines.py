@@ -17,6 +17,8 @@ import pytest
 from speechquant.engines import Manifest, load_recognizer
 from speechquant.engines.tensorrt import BuildOptions, Seconds, build_engines, integer_layers
 from speechquant.errors import ArtifactError, EngineError, MissingExtraError, RecipeError
+from speechquant.jobs.build_trt import build_trt
+from speechquant.jobs.progress import Silent
 
 SHORT = BuildOptions(seconds=(Seconds(0, 1, 2),), batch=4)
 
@@ -41,7 +43,7 @@ def transcripts(models, exports, simulation):
 
 
 @pytest.mark.parametrize("arch", ["hubert-large", "moonshine-tiny"])
-def test_engines_write_what_torch_writes(transcripts, exports, build, noise, gpu, arch):
+def test_engines_write_what_torch_writes(transcripts, models, build, noise, arch):
     waves = [
         noise(samples, seed) for seed, samples in enumerate((5000, 16000, 900, 16000, 16000, 16000, 16000))
     ]
@@ -53,7 +55,13 @@ def test_engines_write_what_torch_writes(transcripts, exports, build, noise, gpu
     assert [t.words for t in found] == [t.words for t in expected]
     assert recognizer.recognize(waves[::-1]) == found[::-1]
     assert (recognizer.backend, recognizer.sampling_rate) == ("tensorrt", 16000)
-    assert recognizer.length_exact == Manifest.load(exports(arch)[0].folder).runtime.length_exact
+    assert recognizer.length_exact == models(arch).length_exact
+
+
+def test_closing_gives_everything_back(build, noise, gpu):
+    recognizer = load_recognizer(build("hubert-large").folder, engine="tensorrt")
+    recognizer.recognize([noise(8000)])
+    assert gpu.device
     recognizer.close()
     assert (gpu.device, gpu.pinned, gpu.streams) == ({}, {}, set())
 
@@ -261,7 +269,7 @@ def test_wrong_folders_are_named(build, models, exports, tmp_path):
     from speechquant.engines.export import export_onnx
 
     export_onnx(models("hubert-large"), None, tmp_path / "ort")
-    with pytest.raises(EngineError, match=r"run: speechquant export .* --engine tensorrt"):
+    with pytest.raises(EngineError, match="run `speechquant export ARTIFACT --engine tensorrt`"):
         build_engines(tmp_path / "ort", tmp_path / "out")
     folder = build("hubert-large").folder
     with pytest.raises(EngineError, match="holds engines already"):
@@ -269,6 +277,20 @@ def test_wrong_folders_are_named(build, models, exports, tmp_path):
     home = exports("hubert-large")[0].folder
     with pytest.raises(EngineError, match="choose another folder"):
         build_engines(home, home)
+
+
+def test_the_job_tells_its_steps(gpu, exports, tmp_path):
+    class Listener(Silent):
+        heard = ()
+
+        def note(self, message):
+            self.heard += (message,)
+
+    progress = Listener()
+    built = build_trt(exports("moonshine-tiny")[0].folder, tmp_path, SHORT, progress=progress)
+    assert built.bytes == sum(path.stat().st_size for path in built.files)
+    steps = "check encode", "build encode", "check step", "build step", "read back coverage"
+    assert progress.heard == steps
 
 
 @pytest.mark.parametrize("options", [{"seconds": ()}, {"batch": 0}, {"workspace": 0}, {"level": 6}])

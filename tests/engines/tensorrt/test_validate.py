@@ -112,10 +112,6 @@ def unknown_axis(e):
     e.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "width"
 
 
-def no_rank(e):
-    e.graph.input[0].type.tensor_type.ClearField("shape")
-
-
 def shape_from_data(e):
     node = e.first("Reshape", lambda node: True)
     wave = e.graph.input[0].name
@@ -127,14 +123,22 @@ def shape_from_data(e):
 
 
 def axes_from_shape(e):
-    node = e.first("Squeeze")
+    node = e.first("Unsqueeze")
     node.input[1] = e.before(node, "Shape", [e.graph.input[0].name], start=0, end=1)
 
 
 def one_dimension(e):
-    dequantize = e.weight_of("Conv")
-    tensor = e.tensor(dequantize.input[0])
+    conv, dequantize = e.first("Conv"), e.weight_of("Conv")
+    tensor, quantize = e.tensor(dequantize.input[0]), e.quantizer_of("Conv")
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[..., 0], tensor.name))
+    quantize.input[0] = e.producer(quantize.input[0]).input[0]
+    lists = {a.name: list(a.ints) for a in conv.attribute if a.ints}
+    for a in conv.attribute:
+        if a.name in lists:
+            a.CopyFrom(helper.make_attribute(a.name, lists[a.name][: 1 if a.name != "pads" else 4 : 2]))
+    (squeeze,) = e.readers(conv.output[0])
+    squeeze.op_type = "Identity"
+    del squeeze.input[1]
 
 
 def unsigned(e):
@@ -185,8 +189,8 @@ def scale_from_data(e):
 
 
 def scales_of_activation(e):
-    quantize = e.quantizer_of("Conv")
-    channels = e.tensor(e.weight_of("Conv").input[0]).dims[1]
+    quantize = e.quantizer_of("MatMul")
+    channels = e.tensor(e.weight_of("MatMul").input[0]).dims[0]
     names = [
         e.constant(np.full(channels, 0.1, np.float32), "s"),
         e.constant(np.zeros(channels, np.int8), "z"),
@@ -229,7 +233,9 @@ def integers_moved(e):
 
 def integers_leave(e):
     quantize = e.quantizer_of("MatMul")
-    e.graph.output.append(helper.make_tensor_value_info(quantize.output[0], TensorProto.INT8, None))
+    e.graph.output.append(
+        helper.make_tensor_value_info(quantize.output[0], TensorProto.INT8, ["a", "b", "c"])
+    )
 
 
 def other_grid(e):
@@ -247,12 +253,14 @@ def dequantized_gelu(e):
 
 def dequantized_leaves(e):
     dequantize = e.readers(e.quantizer_of("MatMul").output[0])[0]
-    e.graph.output.append(helper.make_tensor_value_info(dequantize.output[0], TensorProto.FLOAT, None))
+    e.graph.output.append(
+        helper.make_tensor_value_info(dequantize.output[0], TensorProto.FLOAT, ["a", "b", "c"])
+    )
 
 
 def quantized_bias(e):
-    node = e.first("Add", lambda n: any(e.is_constant(name) for name in n.input))
-    index = next(i for i, name in enumerate(node.input) if e.is_constant(name))
+    node = e.first("Add", lambda n: e.is_constant(n.input[1]) and e.tensor(n.input[1]).dims)
+    index = 1
     size = e.tensor(node.input[index]).dims[-1]
     integers = e.constant(np.ones(size, np.int8), "bias_integers")
     grid = [e.constant(np.float32(0.1), "bias_scale"), e.constant(np.int8(0), "bias_zero")]
@@ -294,7 +302,6 @@ BROKEN = [
     ("typing", mixed_quantizer),
     ("profile", unnamed_axis),
     ("profile", unknown_axis),
-    ("profile", no_rank),
     ("dynamic", shape_from_data),
     ("dynamic", axes_from_shape),
     ("conv", one_dimension),
@@ -358,12 +365,37 @@ def test_a_problem_names_the_node_and_only_its_own_rule_is_broken(good, change):
     assert problem.node in str(problem)
 
 
-def test_the_tied_embedding_is_checked_through_its_transpose(exports):
-    made, _ = exports("moonshine-tiny")
-    edit = Edit(onnx.load(made.files[1]))
-    turn = edit.first("Transpose", lambda node: edit.producer(node.input[0]).op_type == "DequantizeLinear")
-    turn.attribute[0].CopyFrom(helper.make_attribute("perm", [0, 1]))
-    assert "axis" in {problem.rule for problem in validate_tensorrt(edit.model)}
+def turned_weight(axis):
+    """x @ W.T with a square W, whose scales fit along both axes."""
+    grid = ["scale", "zero"]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["weight", *grid], ["floats"], name="weight", axis=axis),
+        helper.make_node("Transpose", ["floats"], ["turned"], name="turn", perm=[1, 0]),
+        helper.make_node("MatMul", ["wave", "turned"], ["logits"], name="product"),
+    ]
+    values = [
+        numpy_helper.from_array(np.eye(4, dtype=np.int8), "weight"),
+        numpy_helper.from_array(np.full(4, 0.1, np.float32), "scale"),
+        numpy_helper.from_array(np.zeros(4, np.int8), "zero"),
+    ]
+    wave, logits = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in ("wave", "logits")
+    )
+    graph = helper.make_graph(nodes, "g", [wave], [logits], values)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def test_the_axis_is_followed_through_a_transpose():
+    assert validate_tensorrt(turned_weight(0)) == []
+    assert [problem.rule for problem in validate_tensorrt(turned_weight(1))] == ["axis"]
+
+
+def test_what_a_file_says_about_a_value_is_not_believed(good):
+    edit = Edit(good)
+    unsigned(edit)
+    stale = {value.type.tensor_type.elem_type for value in edit.graph.value_info}
+    assert TensorProto.INT8 in stale
+    assert "signed" in {problem.rule for problem in validate_tensorrt(edit.model)}
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "attribute", "read_model"]
 
+# Shapes are computed from vectors; tensors of more axes are weights, which only cost time and memory.
+_WEIGHT_RANK = 2
+
 
 def read_model(source: str | Path | Any) -> Any:
     """An `onnx.ModelProto` from a file, or the one that is given.
@@ -49,8 +52,7 @@ class Graph:
     def __init__(self, model: Any) -> None:
         import onnx
 
-        self.proto = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-        self.opsets = {entry.domain: entry.version for entry in model.opset_import}
+        self.proto = model.graph
         self.nodes: tuple[Any, ...] = tuple(self.proto.node)
         self.outputs = {value.name for value in self.proto.output}
         self.producers: dict[str, Any] = {out: node for node in self.nodes for out in node.output if out}
@@ -60,16 +62,18 @@ class Graph:
                 self.consumers[name].append((node, index))
         self._tensors = {tensor.name: tensor for tensor in self.proto.initializer}
         self._tensors |= {
-            node.output[0]: attribute.t
+            node.output[0]: entry.t
             for node in self.nodes
             if node.op_type == "Constant"
-            for attribute in node.attribute
-            if attribute.name == "value"
+            for entry in node.attribute
+            if entry.name == "value"
         }
         name_of = onnx.TensorProto.DataType.Name
         self.types = {name: name_of(tensor.data_type) for name, tensor in self._tensors.items()}
-        self.shapes = {name: tuple(tensor.dims) for name, tensor in self._tensors.items()}
-        for value in (*self.proto.input, *self.proto.value_info, *self.proto.output):
+        self.shapes: dict[str, tuple[int | str | None, ...]] = {
+            name: tuple(tensor.dims) for name, tensor in self._tensors.items()
+        }
+        for value in _inferred(model):
             tensor = value.type.tensor_type
             self.types.setdefault(value.name, name_of(tensor.elem_type))
             if tensor.HasField("shape"):
@@ -103,6 +107,46 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
 
     found = next((entry for entry in node.attribute if entry.name == name), None)
     return default if found is None else helper.get_attribute_value(found)
+
+
+def _inferred(model: Any) -> tuple[Any, ...]:
+    """Inputs, outputs and all values between, with types and shapes worked out from the nodes.
+
+    What the file says about a value is used only where nothing can be worked out.
+
+    Raises:
+        onnx.shape_inference.InferenceError: the nodes contradict each other.
+    """
+    import onnx
+
+    light, known = _light(model), {value.name: value for value in model.graph.value_info}
+    graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    found = {value.name for value in graph.value_info}
+    unknown = [known[name] for name in known if name not in found]
+    if unknown:
+        light.graph.value_info.extend(unknown)
+        graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    return (*graph.input, *graph.value_info, *graph.output)
+
+
+def _light(model: Any) -> Any:
+    """A copy without what it says about values, and with inputs in place of its weights."""
+    import onnx
+
+    copy = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = model.graph
+    copy.graph.node.extend(graph.node)
+    copy.graph.input.extend(graph.input)
+    copy.graph.output.extend(graph.output)
+    named = {value.name for value in graph.input}
+    for tensor in graph.initializer:
+        if len(tensor.dims) < _WEIGHT_RANK:
+            copy.graph.initializer.append(tensor)
+        elif tensor.name not in named:
+            copy.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return copy
 
 
 def _axis(dim: Any) -> int | str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from speechquant.engines.tensorrt.graph import Graph, read_model
+from speechquant.engines.tensorrt.operators import OPSETS
 from speechquant.engines.tensorrt.quantizers import RULES
 
 if TYPE_CHECKING:
@@ -50,11 +51,15 @@ def validate_tensorrt(source: str | Path | Any) -> list[Problem]:
         MissingExtraError: the `onnx` package is not installed.
     """
     model = read_model(source)
-    from onnx import checker
+    from onnx import checker, shape_inference
 
+    # Of another version an operator may not even exist, which would be reported in its place.
+    version = next((entry.version for entry in model.opset_import if not entry.domain), 0)
+    if version not in OPSETS:
+        return [Problem("", "opset", f"opset {version} is outside {OPSETS[0]} to {OPSETS[-1]}")]
     try:
         checker.check_model(model)
-    except (checker.ValidationError, ValueError) as error:
+        graph = Graph(model)
+    except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
         return [Problem("", "onnx", str(error).strip().splitlines()[0])]
-    graph = Graph(model)
     return [Problem(node, name, text) for name, check in RULES.items() for node, text in check(graph)]
