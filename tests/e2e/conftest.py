@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -78,6 +79,8 @@ def cli(monkeypatch, known_exports):
 
     known, place = known_exports
     real = measure.export_onnx
+    # pytest would have torch describe every step of its tracing.
+    logging.getLogger("torch.__trace").setLevel(logging.WARNING)
 
     def export(model, table, folder, **options):
         key = hashlib.sha256(f"{model.signature}{table and table.signature}".encode()).hexdigest()

@@ -181,11 +181,11 @@ def spoil_audio(path, rows):
     soundfile.write(root / "short.wav", samples[:800], rate)
     soundfile.write(root / "silent.wav", 0 * samples, rate)
     soundfile.write(root / "nan.wav", holes, rate, subtype="FLOAT")
-    soundfile.write(root / "long.flac", np.tile(np.int16([3, -3]), 4000 * 3600), 4000)
+    soundfile.write(root / "long.wav", np.zeros(4000 * 7200, np.int16), 4000, subtype="PCM_U8")
     soundfile.write(root / "whole.flac", samples, rate)
     (root / "truncated.flac").write_bytes((root / "whole.flac").read_bytes()[:-2000])
     names = ("zero-bytes.wav", "garbage.wav", "zero-seconds.wav", "short.wav", "silent.wav", "nan.wav")
-    bad = [*names, "long.flac", "truncated.flac", "missing.wav"]
+    bad = [*names, "long.wav", "truncated.flac", "missing.wav"]
     extra = [{"id": name.partition(".")[0], "path": str(root / name), "text": "NO WORDS"} for name in bad]
     rewrite(path, [*extra, *rows])
 

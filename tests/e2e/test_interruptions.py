@@ -82,7 +82,7 @@ def interrupted(first, run, tmp_path, monkeypatch):
             return result if after else real(*arguments, **options)
 
         monkeypatch.setattr(room, name, moment)
-        return run("-o", out, "--method", "mse"), pressed
+        return run("-o", out, "--method", "percentile"), pressed
 
     return press, out
 

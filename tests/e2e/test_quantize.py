@@ -96,10 +96,11 @@ def test_metrics(first):
     assert metrics["bytes"]["quantized"] == (first.folder / "onnx" / "model.onnx").stat().st_size
     assert metrics["bytes"]["quantized"] < metrics["bytes"]["float"]
     assert metrics["coverage"]["int8"] + len(metrics["coverage"]["fallbacks"]) == metrics["coverage"]["total"]
-    assert metrics["latency_ms"].keys() == {"float", "quantized", "pytorch", "seconds"}
+    assert metrics["latency_ms"].keys() >= {"float", "quantized", "pytorch", "seconds"}
     assert metrics["dev_passes"] <= metrics["dev_requests"]
     assert (metrics["references"], metrics["skipped"], metrics["model"]) == ("transcripts", [], "tiny-ctc")
-    assert metrics["agreement"] > 90
+    assert metrics["agreement"]["unit"] == "frames"
+    assert metrics["agreement"]["value"] > 90
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(first):
@@ -253,14 +254,14 @@ def test_speech_without_transcripts(cli, model, speech, tmp_path, monkeypatch):
 
 
 def test_a_trained_model_keeps_its_words(cli, roles, tmp_path):
-    options = [*roles, "--cutoffs", "0:0.5:0.5", "--include", "transformer.*", "--no-naive"]
+    options = [*roles, "--cutoffs", "0:0.5:0.5", "--include", "transformer.[0-2]", "--no-naive"]
     result = cli("quantize", "demo:hubert-mini", *options, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     metrics = metrics_of(tmp_path / "out")
     assert metrics["model"] == "hubert-mini-ctc"
     assert 0 < metrics["float"]["wer"] < 90
     assert abs(metrics["quantized"]["wer"] - metrics["float"]["wer"]) < 15
-    assert metrics["agreement"] > 97
+    assert metrics["agreement"]["value"] > 97
     assert metrics["coverage"]["fallbacks"]
     table = load_artifact(tmp_path / "out").scale_table()
     assert {entry.site.layer.partition(".")[0] for entry in table} == {"transformer"}
