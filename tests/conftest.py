@@ -14,20 +14,19 @@ if TYPE_CHECKING:
 Tone = Callable[..., Path]
 
 
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real models and speech that lies beside the repository."""
-    return Path(__file__).resolve().parents[2] / "shared"
+DEMO = Path(__file__).resolve().parents[1] / "packages/speechquant-demo/src/speechquant_demo"
 
 
 @pytest.fixture(scope="session")
-def shared_data(shared: Path) -> Path:
-    return shared / "data"
+def speech() -> Path:
+    """Manifests and real speech of the demo package."""
+    return DEMO / "data"
 
 
 @pytest.fixture(scope="session")
-def shared_models(shared: Path) -> Path:
-    return shared / "models"
+def trained() -> Path:
+    """Folders of trained models of the demo package."""
+    return DEMO / "models"
 
 
 def sine(seconds: float = 1.0, rate: int = 16_000, hertz: float = 440.0) -> NDArray[np.float32]:

@@ -110,8 +110,8 @@ def test_a_block_must_have_a_length(tone):
         next(stream_audio(tone(), 0.0))
 
 
-def test_real_speech_has_the_stated_length(shared_data):
-    path = min((shared_data / "test").glob("*.flac"))
+def test_real_speech_has_the_stated_length(speech):
+    path = min((speech / "test").glob("*.flac"))
     samples = load_audio(path)
     assert samples.size == soundfile.info(path).frames
     assert 0.01 < samples.std() < 0.5

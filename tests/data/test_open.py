@@ -130,8 +130,8 @@ def test_one_file(tone, tmp_path):
     assert open_corpus(path)[0].text == "hi"
 
 
-def test_the_shared_speech(shared_data):
-    corpus = open_corpus(shared_data / "test.jsonl", require_text=True)
+def test_the_demo_speech(speech):
+    corpus = open_corpus(speech / "test.jsonl", require_text=True)
     assert len(corpus) == 46
     assert {item.speaker for item in corpus} == {"32", "7312"}
     assert corpus.seconds == pytest.approx(600, rel=0.01)

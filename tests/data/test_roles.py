@@ -79,8 +79,8 @@ def test_shared_speakers_are_only_a_warning(tone):
     assert check_roles(None, one(tone("c.wav")), test) == []
 
 
-def test_the_shared_splits_are_disjoint_in_files_and_speakers(shared_data):
-    splits = [open_corpus(shared_data / f"{name}.jsonl") for name in ("train", "dev", "test")]
+def test_the_demo_splits_are_disjoint_in_files_and_speakers(speech):
+    splits = [open_corpus(speech / f"{name}.jsonl") for name in ("calibration", "dev", "test")]
     assert check_roles(*splits) == []
     with pytest.raises(DataError, match="114 such recordings"):
         check_roles(splits[0], splits[1], splits[1])

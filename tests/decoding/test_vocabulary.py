@@ -12,8 +12,7 @@ from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 from speechquant.decoding import BPEVocabulary, ctc_greedy, load_vocabulary
 from speechquant.errors import ModelError
 
-MODELS = Path(__file__).parents[3] / "shared" / "models"
-needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason="the shared models are not here")
+MODELS = Path(__file__).parents[2] / "packages/speechquant-demo/src/speechquant_demo/models"
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
 
 
@@ -68,7 +67,6 @@ def test_ctc_of_several_languages_needs_a_choice(tmp_path):
     assert load_vocabulary(tmp_path).decode([5, 6]) == "AB"
 
 
-@needs_models
 def test_bpe_equals_the_tokenizer_of_moonshine():
     folder = MODELS / "moonshine-tiny"
     oracle = AutoTokenizer.from_pretrained(folder)
@@ -82,7 +80,6 @@ def test_bpe_equals_the_tokenizer_of_moonshine():
     assert [ours.decode(ids) for ids in batches[-5:-1]] == texts[:-1]
 
 
-@needs_models
 def test_ctc_equals_the_tokenizer_of_hubert():
     folder = MODELS / "hubert-mini-ctc"
     oracle = AutoTokenizer.from_pretrained(folder)

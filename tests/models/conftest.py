@@ -11,11 +11,11 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def clips(shared_data):
+def clips(speech):
     """The four shortest test clips: real speech of 2 to 5 seconds."""
-    lines = (shared_data / "test.jsonl").read_text().splitlines()
+    lines = (speech / "test.jsonl").read_text().splitlines()
     rows = sorted((json.loads(line) for line in lines), key=lambda row: row["seconds"])[:4]
-    return [soundfile.read(shared_data / row["path"], dtype="float32")[0] for row in rows]
+    return [soundfile.read(speech / row["path"], dtype="float32")[0] for row in rows]
 
 
 @pytest.fixture(scope="session")

@@ -40,8 +40,8 @@ def reweigh(folder, change):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def test_half_precision_is_loaded_as_float(shared_models):
-    model = load_model(str(shared_models / "hubert-mini-ctc"))
+def test_half_precision_is_loaded_as_float(trained):
+    model = load_model(str(trained / "hubert-mini-ctc"))
     assert {p.dtype for p in model.module.parameters()} == {torch.float32}
     names = {path.name for path in model.kept_files}
     assert {"config.json", "preprocessor_config.json", "vocab.json"} <= names

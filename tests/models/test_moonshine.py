@@ -10,13 +10,13 @@ from speechquant.models.random import random_model
 
 
 @pytest.fixture(scope="module")
-def model(shared_models):
-    return load_model(shared_models / "moonshine-tiny")
+def model(trained):
+    return load_model(trained / "moonshine-tiny")
 
 
 @pytest.fixture(scope="module")
-def oracle(shared_models):
-    folder = shared_models / "moonshine-tiny"
+def oracle(trained):
+    folder = trained / "moonshine-tiny"
     return AutoProcessor.from_pretrained(folder), AutoModelForSpeechSeq2Seq.from_pretrained(
         folder, dtype=torch.float32
     ).eval()
