@@ -37,9 +37,9 @@ def retensor(folder, change, note_change=None):
         note = file.metadata()
     change(tensors)
     if note_change:
-        packed = json.loads(note["packed"])
-        note_change(packed)
-        note["packed"] = json.dumps(packed)
+        notes = json.loads(note["speechquant"])
+        note_change(notes["packed"])
+        note["speechquant"] = json.dumps(notes)
     save_file(tensors, path, metadata=note)
     reseal(folder)
 
@@ -134,7 +134,7 @@ def test_a_weight_that_is_gone(folder):
 )
 def test_malformed_notes(folder, note):
     path = folder / "model.safetensors"
-    save_file(load_file(path), path, metadata={"packed": note})
+    save_file(load_file(path), path, metadata={"speechquant": f'{{"packed": {note}}}'})
     reseal(folder)
     assert any("malformed" in p for p in verify_artifact(folder).problems)
 

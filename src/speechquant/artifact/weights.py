@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["WEIGHTS", "Packing", "Tensors", "input_scale_name", "save_tensors", "scale_name", "weight_name"]
 
 WEIGHTS = "model.safetensors"
+_NOTE = "speechquant"
 _PACKED = "packed"
 _TIED = "tied"
 
@@ -91,7 +92,8 @@ def save_tensors(path: Path, weights: Mapping[str, NDArray[Any]], table: ScaleTa
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    note = {"format": "speechquant", _PACKED: json.dumps(packed), _TIED: json.dumps(tied)}
+    # One note, because safetensors writes several in random order and equal artifacts are to have equal bytes.
+    note = {_NOTE: json.dumps({_PACKED: packed, _TIED: tied})}
     try:
         save_file(stored, path, metadata=note)
     except SafetensorError as error:
@@ -119,9 +121,9 @@ class Tensors(Mapping[str, "NDArray[np.float32]"]):
             reason = " ".join(str(error).split())
             raise ArtifactError(f"{path}: cannot be read ({reason}); fetch the artifact again") from error
         try:
-            packed = json.loads(note.get(_PACKED, "{}")).items()
-            self.packed = {name: _packing(entry) for name, entry in packed}
-            self.tied = {str(k): str(v) for k, v in json.loads(note.get(_TIED, "{}")).items()}
+            notes = json.loads(note.get(_NOTE, "{}"))
+            self.packed = {name: _packing(entry) for name, entry in notes.get(_PACKED, {}).items()}
+            self.tied = {str(k): str(v) for k, v in notes.get(_TIED, {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ArtifactError(f"{path}: its notes on packed weights are malformed") from error
         scales = {scale_name(name) for name in self.packed}

@@ -30,6 +30,8 @@ from speechquant.report import judge, render
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from speechquant.data import Corpus
+    from speechquant.evaluation import Evaluation, Evaluator
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.recipe import Recipe
     from speechquant.report import ReportData, TranscriptRow
@@ -76,10 +78,11 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
         with _timed(seconds, "calibrate"):
             histograms = bench.calibrate()
         with _timed(seconds, "search"):
-            evaluator, dev = bench.scoring(corpora.dev)
-            with listener.stage("float model on dev") as advance:
-                on_dev = {"float": bench.simulate(ScaleTable({}), evaluator, dev, advance)}
-            warnings = _warnings(bench, on_dev["float"].errors.words)
+            # The test set too, before the long search: unusable speech is noticed now, and the result is kept.
+            _float_model(bench, corpora.test)
+            evaluator, dev, float_dev = _float_model(bench, corpora.dev)
+            on_dev = {"float": float_dev}
+            warnings = _warnings(bench, float_dev.errors.words)
             for warning in warnings:
                 listener.note(warning)
             search = bench.search(histograms, evaluator, dev)
@@ -104,6 +107,13 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
         transcripts=page.transcripts,
         findings=findings,
     )
+
+
+def _float_model(bench: Workbench, corpus: Corpus) -> tuple[Evaluator, Corpus, Evaluation]:
+    """How `corpus` is scored, what of it can be used, and the float model on it."""
+    evaluator, usable = bench.scoring(corpus)
+    with bench.progress.stage(f"float model on {corpus.name}") as advance:
+        return evaluator, usable, bench.simulate(ScaleTable({}), evaluator, usable, advance)
 
 
 def _contents(
