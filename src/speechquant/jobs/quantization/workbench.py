@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.progress import Advance, Progress
     from speechquant.jobs.sources import Corpora
     from speechquant.models import SpeechModel
-    from speechquant.numerics import DEFAULT_BINS, Histogram, Site
+    from speechquant.numerics import Histogram, Site
     from speechquant.search import SearchResult
 
 __all__ = ["Workbench"]
