@@ -204,6 +204,8 @@ class IBuilderConfig:
         return ITimingCache(bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache, ignore_mismatch):
+        if cache.content and not cache.content.startswith(b"timed") and not ignore_mismatch:
+            return False
         self._cache = cache
         return True
 

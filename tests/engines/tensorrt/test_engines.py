@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 from speechquant.engines import Manifest, load_recognizer
+from speechquant.engines.onnxruntime import OnnxRuntimeGraph
+from speechquant.engines.recognizers import _Steps
+from speechquant.engines.session import SessionOptions
 from speechquant.engines.tensorrt import BuildOptions, Seconds, build_engines, integer_layers
 from speechquant.errors import ArtifactError, EngineError, MissingExtraError, RecipeError
 from speechquant.jobs.build_trt import build_trt
@@ -64,6 +67,23 @@ def test_closing_gives_everything_back(build, noise, gpu):
     assert gpu.device
     recognizer.close()
     assert (gpu.device, gpu.pinned, gpu.streams) == ({}, {}, set())
+
+
+def test_any_tokens_give_the_logits_of_another_engine(build, exports, noise):
+    """A random network says one token for ever, so that its transcripts alone prove little about decoding."""
+    waves = [noise(samples, seed) for seed, samples in enumerate((16000, 9000, 30000))]
+    recognizer = load_recognizer(build("moonshine-tiny").folder, engine="tensorrt")
+    files = exports("moonshine-tiny")[0].files
+    other = [OnnxRuntimeGraph(path, SessionOptions(threads=1)) for path in files]
+    both = []
+    for encode, step in (recognizer._sessions.values(), other):
+        found = [encode.run({"wave": encode.put(wave[None])}) for wave in waves]
+        rows = [[encode.get(row[name]) for name in encode.outputs] for row in found]
+        steps, rng = _Steps(step, list(encode.outputs), rows), np.random.default_rng(0)
+        both.append([steps(rng.integers(0, 28, (3, 1)), position) for position in range(6)])
+    got, expected = np.array(both[0]), np.array(both[1])
+    # What the tokens change must be far larger than what two evaluators of one graph differ in.
+    assert ((got - expected) ** 2).mean() < 0.01 * np.diff(expected, axis=0).var()
 
 
 def test_caches_stay_on_the_device(build, noise, gpu):
@@ -167,6 +187,9 @@ def test_options_reach_the_builder(build, tmp_path):
     assert cache.read_bytes() == b"timed"
     build("hubert-large", options, "again")
     assert cache.read_bytes() == b"timedtimed"
+    cache.write_bytes(b"of another GPU")
+    build("hubert-large", options, "anew")
+    assert cache.read_bytes() == b"timed"
 
 
 def one_line(caught):

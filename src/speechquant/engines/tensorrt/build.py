@@ -190,20 +190,28 @@ class _Builder:
         graph = Graph(model)
         for seconds in self._options.seconds:
             self._add_profile(config, graph, seconds)
-        cache = config.create_timing_cache(self._cache)
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        self._use_timings(config)
         plan = self._builder.build_serialized_network(network, config)
         if plan is None:
             reason = self._logger.last_error or "no reason given"
             raise EngineError(f"TensorRT {self._trt.__version__} cannot build {part}: {reason}")
         self._cache = bytes(config.get_timing_cache().serialize())
-        _LOG.info("built %s: %d bytes", part, len(bytes(plan)))
-        return bytes(plan)
+        content = bytes(plan)
+        _LOG.info("built %s: %d bytes", part, len(content))
+        return content
 
     def save_timings(self) -> None:
         """Keep the measurements, so that the next build of a like model is faster."""
         self._timings.parent.mkdir(parents=True, exist_ok=True)
         self._timings.write_bytes(self._cache)
+
+    def _use_timings(self, config: Any) -> None:
+        """Give the builder the measurements that it accepts: those of this version and GPU, or none."""
+        for content in (self._cache, b""):
+            cache = config.create_timing_cache(content)
+            if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+                return
+            _LOG.warning("the timing cache %s is of another version or GPU; measuring anew", self._timings)
 
     def _config(self) -> Any:
         trt, options = self._trt, self._options
