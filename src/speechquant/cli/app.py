@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from speechquant import __version__
+from speechquant.cli.build_trt import build_trt
 from speechquant.cli.evaluate import evaluate
 from speechquant.cli.failures import Commands
 from speechquant.cli.inspect import inspect
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(rich_help_panel="Make")(quantize)
+app.command("build-trt", rich_help_panel="Make")(build_trt)
 app.command(rich_help_panel="Use")(transcribe)
 app.command(rich_help_panel="Use")(evaluate)
 app.command(rich_help_panel="Look inside")(inspect)

@@ -25,6 +25,7 @@ _SUBFOLDER = "onnx"
 _MODULES = {
     "onnxruntime": "speechquant.engines.onnxruntime",
     "openvino": "speechquant.engines.openvino",
+    "tensorrt": "speechquant.engines.tensorrt",
 }
 _EXTRAS = {"openvino": "'speechquant[openvino]'"}
 _OPENERS: dict[str, Opener] = {}
