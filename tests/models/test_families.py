@@ -155,7 +155,7 @@ def test_signature_follows_weights_and_vocabulary(tmp_path):
     vocabulary = tmp_path / "b" / "vocab.json"
     vocabulary.write_text(vocabulary.read_text().replace('"A"', '"Ä"'))
     assert load_model(tmp_path / "b").signature != first.signature
-    assert first.recognizer().signature == first.signature
+    assert first.recognizer().signature == first.results_signature
     assert first.recognizer(signature="x").signature == "x"
 
 
