@@ -81,7 +81,9 @@ def cell(value: dict[str, Any] | None) -> str:
     counts = f"{value['substitutions']}/{value['deletions']}/{value['insertions']}"
     text = f"**{value['wer']:.2f}** ({value['low']:.1f}-{value['high']:.1f}), {counts}"
     if (p_value := value.get("p_value")) is not None:
-        text += (", p <0.001" if p_value < 0.001 else f", p {p_value:.3f}") + ("\\*" if p_value < 0.05 else "")
+        text += (", p <0.001" if p_value < 0.001 else f", p {p_value:.3f}") + (
+            "\\*" if p_value < 0.05 else ""
+        )
     return text + (f", {value['capped']} capped" if value.get("capped") else "")
 
 

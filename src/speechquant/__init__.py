@@ -15,6 +15,7 @@ from speechquant._version import __version__
 if TYPE_CHECKING:
     from speechquant.errors import SpeechquantError
     from speechquant.jobs.evaluate import evaluate
+    from speechquant.jobs.export import export
     from speechquant.jobs.inspect import inspect
     from speechquant.jobs.recipe import Recipe
     from speechquant.jobs.transcribe import transcribe
@@ -27,6 +28,7 @@ __all__ = [
     "SpeechquantError",
     "__version__",
     "evaluate",
+    "export",
     "inspect",
     "load",
     "quantize",

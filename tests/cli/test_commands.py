@@ -261,7 +261,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("error", "code", "text"), FAILURES, ids=[type(row[0]).__name__ for row in FAILURES])
 def test_other_failures_are_one_line_too(cli, monkeypatch, error, code, text):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(sys.modules["speechquant.jobs.inspect"], "inspect", fail)
@@ -274,7 +274,7 @@ def test_other_failures_are_one_line_too(cli, monkeypatch, error, code, text):
 
 
 def test_ctrl_c(cli, artifact, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys.modules["speechquant.jobs.inspect"], "inspect", interrupt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speechquant.artifact.amend import amended_folder
 from speechquant.artifact.cutoffs import Cutoffs, cutoffs_text, shared_or_by_layer
 from speechquant.artifact.load import Artifact, is_artifact, load_artifact
 from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
@@ -22,6 +23,7 @@ __all__ = [
     "SiteRecord",
     "Tensors",
     "Verification",
+    "amended_folder",
     "check_target",
     "cutoffs_text",
     "is_artifact",

@@ -104,14 +104,14 @@ def save_artifact(contents: ArtifactContents, target: Path) -> Artifact:
         else:
             shutil.copytree(contents.onnx, folder / "onnx", copy_function=shutil.copyfile)
         _write(folder / "recipe.yaml", contents.recipe)
-        _write(folder / "metrics.json", _json(contents.metrics))
+        write_json(folder / "metrics.json", contents.metrics)
         if contents.report is not None:
             _write(folder / "report.html", contents.report)
         draft = _manifest(contents, files={})
         card = model_card(draft, contents.metrics, license_name=contents.license_name)
         _write(folder / "README.md", card)
         manifest = draft.model_copy(update={"files": _records(folder)})
-        _write(folder / MANIFEST, _json(manifest.model_dump(mode="json")))
+        write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
         load_artifact(folder)
     return load_artifact(target)
 
@@ -188,19 +188,24 @@ def _records(folder: Path) -> dict[str, FileRecord]:
     records = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            name = path.relative_to(folder).as_posix()
-            records[name] = FileRecord(sha256=digest, bytes=path.stat().st_size)
+            records[path.relative_to(folder).as_posix()] = file_record(path)
     return records
+
+
+def file_record(path: Path) -> FileRecord:
+    """What `quantization.json` says about a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(sha256=digest, bytes=path.stat().st_size)
 
 
 def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8"))
 
 
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(_finite(values), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON object for machines and people."""
+    _write(path, json.dumps(_finite(values), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:

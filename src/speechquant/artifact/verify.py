@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from speechquant.artifact.load import Artifact
     from speechquant.artifact.manifest import SiteRecord
     from speechquant.artifact.weights import Tensors
+    from speechquant.engines.manifest import Manifest as EngineManifest
 
 __all__ = ["Check", "Verification", "verify_artifact"]
 
@@ -162,23 +164,33 @@ def _engine(artifact: Artifact) -> _Findings:
     # The engine comes with ONNX Runtime, which the other checks do not need.
     from speechquant.engines.manifest import MANIFEST_NAME, Manifest
 
-    engine = Manifest.load(artifact.onnx)
+    paths = [PurePosixPath(name) for name in artifact.info.files]
+    described: set[str] = set()
+    for place in sorted({"onnx", *(path.parent.as_posix() for path in paths if path.name == MANIFEST_NAME)}):
+        engine = Manifest.load(inside(artifact.folder, place))
+        described |= {f"{place}/{file.name}" for file in engine.files}
+        yield from _exported(artifact, place, engine)
+    for path in paths:
+        if path.suffix == ".onnx" and path.as_posix() not in described:
+            yield f"{path}: not named in {MANIFEST_NAME}"
+
+
+def _exported(artifact: Artifact, place: str, engine: EngineManifest) -> _Findings:
+    """One engine's files, in the folder `place` of the artifact."""
     known = {record.module for record in artifact.info.sites}
     for file in engine.files:
-        path, record = inside(artifact.onnx, file.name), artifact.info.files.get(f"onnx/{file.name}")
+        name = f"{place}/{file.name}"
+        path, record = inside(artifact.folder, name), artifact.info.files.get(name)
         if record is None or not path.is_file():
-            yield f"onnx/{file.name}: named in {MANIFEST_NAME} but missing"
+            yield f"{name}: named in engine.json but missing"
         else:
             same = (record.sha256, record.bytes) == (file.sha256, file.size)
-            yield None if same else f"onnx/{file.name}: {MANIFEST_NAME} describes another file"
-    for name in artifact.info.files:
-        if name.endswith(".onnx") and name.removeprefix("onnx/") not in {file.name for file in engine.files}:
-            yield f"{name}: not named in {MANIFEST_NAME}"
+            yield None if same else f"{name}: engine.json describes another file"
     for operator in engine.operators:
         missing = [module for module in operator.modules if operator.int8 and module not in known]
         yield f"{missing[0]}: runs in int8 without a scale in {MANIFEST}" if missing else None
     if not engine.files:
-        yield "onnx: no engine files; export the artifact again"
+        yield f"{place}: no engine files; export the artifact again"
 
 
 _CHECKS: dict[str, Callable[[Artifact], _Findings]] = {

@@ -8,7 +8,9 @@ import typer
 
 from speechquant import __version__
 from speechquant.cli.build_trt import build_trt
+from speechquant.cli.engines import engines
 from speechquant.cli.evaluate import evaluate
+from speechquant.cli.export import export
 from speechquant.cli.failures import Commands
 from speechquant.cli.inspect import inspect
 from speechquant.cli.quantize import quantize
@@ -27,10 +29,12 @@ app = typer.Typer(
 )
 app.command(rich_help_panel="Make")(quantize)
 app.command("build-trt", rich_help_panel="Make")(build_trt)
+app.command(rich_help_panel="Make")(export)
 app.command(rich_help_panel="Use")(transcribe)
 app.command(rich_help_panel="Use")(evaluate)
 app.command(rich_help_panel="Look inside")(inspect)
 app.command(rich_help_panel="Look inside")(verify)
+app.command(rich_help_panel="Look inside")(engines)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the flag by position

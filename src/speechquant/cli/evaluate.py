@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads annotations
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,11 @@ def evaluate(
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine that runs artifacts.")] = "onnxruntime",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    precision: Annotated[
+        Literal["f32", "bf16"] | None,
+        typer.Option(help="Of what is not int8; by default the engine's fastest on this processor."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for compiled models (openvino).")] = None,
     store: Annotated[
         Path | None,
         typer.Option(help="Keep transcripts in this SQLite file, to go on after an interruption."),
@@ -48,6 +53,8 @@ def evaluate(
         normalizer=normalizer,
         engine=engine,
         threads=threads,
+        precision=precision,
+        cache=cache,
         store=store,
         limit=limit,
         strict=strict,

@@ -16,6 +16,8 @@ Examples:
 
     speechquant inspect hubert-int8
 
+    speechquant inspect hubert-int8 --engine openvino
+
     speechquant inspect hubert-int8 --json | jq '.sites[] | select(.runs == "float")'
 """
 
@@ -23,6 +25,7 @@ Examples:
 def inspect(
     artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
     *,
+    engine: Annotated[str, typer.Option(help="Engine whose treatment is shown.")] = "onnxruntime",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run the job; the help text is `_HELP`."""
@@ -30,12 +33,14 @@ def inspect(
     from speechquant.jobs.inspect import inspect as job
     from speechquant.jobs.printable import json_line
 
-    found = job(artifact)
+    found = job(artifact, engine=engine)
     if as_json:
         info = found.info.model_dump(mode="json", exclude={"sites", "files"})
         coverage = asdict(found.coverage) if found.coverage else None
         sites = [asdict(row) for row in found.rows]
-        typer.echo(json_line(info | {"coverage": coverage, "sites": sites}))
+        exports = {name: asdict(one) if one else None for name, one in found.exports.items()}
+        more = {"engine": found.engine, "coverage": coverage, "exports": exports, "sites": sites}
+        typer.echo(json_line(info | more))
     else:
         print_inspection(found)
 

@@ -12,16 +12,26 @@ from rich.table import Table
 from speechquant.jobs.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import ConsoleOptions
     from rich.segment import Segment
 
     from speechquant.artifact import Verification
+    from speechquant.jobs.engines import EngineReport
     from speechquant.jobs.evaluate import EvaluationReport
+    from speechquant.jobs.export import EngineExport
     from speechquant.jobs.inspect import Inspection
 
-__all__ = ["columns", "print_evaluation", "print_inspection", "print_verification", "show"]
+__all__ = [
+    "columns",
+    "print_engines",
+    "print_evaluation",
+    "print_exports",
+    "print_inspection",
+    "print_verification",
+    "show",
+]
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_SKIPS = 5
@@ -95,6 +105,34 @@ def print_inspection(found: Inspection) -> None:
         for name in found.coverage.fallbacks:
             defect = ", although int8 was asked for" if name in found.coverage.broken else ""
             show(f"runs in float: {name}{defect}")
+    for name, other in found.exports.items():
+        if name != found.engine and other is not None:
+            show(f"{name}: {other.int8} of {other.total} operators with weights run in int8")
+
+
+def print_exports(done: Sequence[EngineExport]) -> None:
+    """One line per engine, then the operators that it runs in float."""
+    table = columns("engine", "MB", "int8 operators", "folder")
+    for item in done:
+        share = f"{item.coverage.int8} of {item.coverage.total}"
+        table.add_row(item.engine, f"{item.bytes / 1e6:.1f}", share, escape(str(item.folder)))
+    show(table)
+    for item in done:
+        for name in item.coverage.fallbacks:
+            defect = ", although int8 was asked for" if name in item.coverage.broken else ""
+            show(f"{item.engine} runs in float: {name}{defect}")
+
+
+def print_engines(found: EngineReport) -> None:
+    """The processor, one line per engine, and warnings."""
+    show(f"{found.cpu.name} ({found.cpu.machine}), {found.cores} cores")
+    show(f"can do: {', '.join(found.cpu.features) or 'unknown'}")
+    table = columns("engine", "version", "uses")
+    for engine in found.engines:
+        table.add_row(engine.name, engine.version or "", engine.uses)
+    show(table)
+    for warning in found.warnings:
+        show(f"warning: {warning}")
 
 
 def print_verification(found: Verification) -> None:

@@ -31,6 +31,11 @@ def transcribe(
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine that runs an artifact.")] = "onnxruntime",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    precision: Annotated[
+        Literal["f32", "bf16"] | None,
+        typer.Option(help="Of what is not int8; by default the engine's fastest on this processor."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for compiled models (openvino).")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
 ) -> None:
     """Run the job; the help text is `_HELP`."""
@@ -44,7 +49,17 @@ def transcribe(
     writer = TranscriptWriter(files, kind, folder=output_dir)
     good = 0
     strict = strict or len(files) == 1
-    for result in job(model, files, engine=engine, threads=threads, strict=strict, progress=progress):
+    results = job(
+        model,
+        files,
+        engine=engine,
+        threads=threads,
+        precision=precision,
+        cache=cache,
+        strict=strict,
+        progress=progress,
+    )
+    for result in results:
         good += result.transcript is not None
         if result.problem:
             progress.note(f"skipped: {result.problem}")

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from speechquant.engines.base import engine_names, find_export, load_recognizer, register
+from speechquant.engines.base import (
+    engine_names,
+    find_export,
+    find_exports,
+    import_engine,
+    is_export,
+    load_recognizer,
+    register,
+)
 from speechquant.engines.coverage import read_coverage
 from speechquant.engines.latency import LatencyResult, measure
 from speechquant.engines.manifest import Coverage, EngineFile, Manifest, OperatorRecord
@@ -18,6 +26,9 @@ __all__ = [
     "Precision",
     "engine_names",
     "find_export",
+    "find_exports",
+    "import_engine",
+    "is_export",
     "load_recognizer",
     "measure",
     "read_coverage",

@@ -12,13 +12,21 @@ from speechquant.engines.options import EngineOptions
 from speechquant.errors import ArtifactError, EngineError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from speechquant.decoding import BPEVocabulary, CTCVocabulary, Recognizer
 
     Opener = Callable[[Path, Manifest, CTCVocabulary | BPEVocabulary, EngineOptions], Recognizer]
 
-__all__ = ["engine_names", "find_export", "import_engine", "load_recognizer", "register"]
+__all__ = [
+    "engine_names",
+    "find_export",
+    "find_exports",
+    "import_engine",
+    "is_export",
+    "load_recognizer",
+    "register",
+]
 
 _SUBFOLDER = "onnx"
 # An engine is imported when it is asked for, so that nobody needs all of them.
@@ -65,6 +73,12 @@ def import_engine(name: str) -> None:
         ) from error
 
 
+def is_export(folder: str | Path) -> bool:
+    """Whether a folder is an export by itself: engine files, or one folder of them per engine."""
+    home = Path(folder)
+    return any((home / name / MANIFEST_NAME).is_file() for name in ("", *engine_names()))
+
+
 def find_export(folder: str | Path, engine: str) -> tuple[Path, Manifest]:
     """Where an engine's files lie: in the folder itself or in that of the engine, or in `onnx` below it.
 
@@ -72,7 +86,7 @@ def find_export(folder: str | Path, engine: str) -> tuple[Path, Manifest]:
         ArtifactError: there are no engine files at all, or their manifest is damaged.
         EngineError: there are only files of other engines.
     """
-    found = dict(_exports(Path(folder)))
+    found = find_exports(folder)
     for place, manifest in found.items():
         if manifest.dialect == engine:
             return place, manifest
@@ -83,6 +97,18 @@ def find_export(folder: str | Path, engine: str) -> tuple[Path, Manifest]:
         f"{folder} was exported for {others}, not for {engine}; "
         f"run `speechquant export ARTIFACT --engine {engine}`"
     )
+
+
+def find_exports(folder: str | Path) -> dict[Path, Manifest]:
+    """All engine files that `find_export` could choose from, by the folder in which they lie.
+
+    Raises:
+        ArtifactError: a manifest is damaged.
+    """
+    home = Path(folder)
+    names = ("", *engine_names())
+    places = [*(home / name for name in names), *(home / _SUBFOLDER / name for name in names)]
+    return {place: Manifest.load(place) for place in places if (place / MANIFEST_NAME).is_file()}
 
 
 def load_recognizer(
@@ -113,15 +139,6 @@ def load_recognizer(
     graphs, manifest = find_export(folder, engine)
     words = Path(vocabulary) if vocabulary is not None else _vocabulary_folder(graphs)
     return _OPENERS[engine](graphs, manifest, load_vocabulary(words), settings)
-
-
-def _exports(home: Path) -> Iterator[tuple[Path, Manifest]]:
-    """The places at which an export may lie and does."""
-    below = [home / name for name in engine_names()]
-    deeper = [home / _SUBFOLDER / name for name in engine_names()]
-    for place in (home, *below, home / _SUBFOLDER, *deeper):
-        if (place / MANIFEST_NAME).is_file():
-            yield place, Manifest.load(place)
 
 
 def _vocabulary_folder(graphs: Path) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from speechquant.jobs.engines import EngineReport, engines
 from speechquant.jobs.evaluate import EvaluationReport, evaluate
+from speechquant.jobs.export import EngineExport, export
 from speechquant.jobs.inspect import Inspection, inspect
 from speechquant.jobs.progress import Advance, Progress, Silent
 from speechquant.jobs.recipe import Recipe, load_recipe
@@ -12,6 +14,8 @@ from speechquant.jobs.verify import verify
 
 __all__ = [
     "Advance",
+    "EngineExport",
+    "EngineReport",
     "EvaluationReport",
     "FileTranscript",
     "Inspection",
@@ -19,7 +23,9 @@ __all__ = [
     "Progress",
     "Recipe",
     "Silent",
+    "engines",
     "evaluate",
+    "export",
     "inspect",
     "load",
     "load_recipe",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from speechquant.engines import Precision
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.targets import TargetKind
@@ -93,6 +94,8 @@ def evaluate(
     normalizer: str | None = None,
     engine: str = "onnxruntime",
     threads: int | None = None,
+    precision: Precision | None = None,
+    cache: Path | None = None,
     store: Path | None = None,
     limit: int | None = None,
     strict: bool = False,
@@ -106,6 +109,8 @@ def evaluate(
         normalizer: of references and hypotheses; by default the one that suits the models.
         engine: runs artifacts.
         threads: CPU threads.
+        precision: of what the engine does not compute in 8-bit integers; its choice by default.
+        cache: folder for models that an engine has compiled.
         store: an SQLite file in which transcripts are kept, so that an interrupted run goes on.
         limit: only this many utterances, chosen at random but always the same.
         strict: refuse unusable audio instead of skipping it with a record.
@@ -121,7 +126,10 @@ def evaluate(
         raise RecipeError("nothing to evaluate; give an artifact or a model")
     corpus = resolve_corpus(str(data), require_text=True)
     corpus = corpus if limit is None else corpus.subset(limit=limit)
-    opened = [open_target(name, engine=engine, threads=threads) for name in targets]
+    opened = [
+        open_target(name, engine=engine, threads=threads, precision=precision, cache=cache)
+        for name in targets
+    ]
     chosen = choose_normalizer(opened, normalizer)
     results = []
     with EvaluationStore(store) if store else nullcontext() as kept:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from speechquant.artifact import load_artifact
+from speechquant.engines import find_export, find_exports
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from speechquant.artifact import Manifest
@@ -44,25 +46,34 @@ class SiteRow:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """An artifact's decisions, in the order of the model; `coverage` is None where it was never read back."""
+    """An artifact's decisions, in the order of the model; a coverage is None where it was never read back.
+
+    `coverage` and what `rows` run in are those of `engine`; `exports` has the coverage of every engine that the
+    artifact was exported for.
+    """
 
     folder: Path
     info: Manifest
     rows: tuple[SiteRow, ...]
+    engine: str
     coverage: Coverage | None
+    exports: Mapping[str, Coverage | None]
 
 
-def inspect(folder: str | Path) -> Inspection:
+def inspect(folder: str | Path, *, engine: str = "onnxruntime") -> Inspection:
     """Read an artifact's decisions.
+
+    Args:
+        folder: the artifact.
+        engine: whose treatment of each tensor is shown.
 
     Raises:
         ArtifactError: no artifact, or a damaged one.
+        EngineError: the artifact was not exported for `engine`.
     """
-    from speechquant.engines.manifest import Manifest as EngineManifest
-
     artifact = load_artifact(folder)
-    engine = EngineManifest.load(artifact.onnx)
-    runs = _runs(engine)
+    exports = {found.dialect: found.coverage for found in find_exports(artifact.folder).values()}
+    runs = _runs(find_export(artifact.folder, engine)[1])
     maxima = {record.site.name: record.maximum for record in artifact.info.sites}
     rows = []
     for entry in _in_model_order(artifact.scale_table()):
@@ -81,7 +92,7 @@ def inspect(folder: str | Path) -> Inspection:
                 runs=runs.get(entry.site.module, "unknown"),
             )
         )
-    return Inspection(artifact.folder, artifact.info, tuple(rows), engine.coverage)
+    return Inspection(artifact.folder, artifact.info, tuple(rows), engine, exports[engine], exports)
 
 
 def _in_model_order(table: ScaleTable) -> list[Entry]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from speechquant.artifact import is_artifact, load_artifact
 from speechquant.decoding import CTCFrames, CTCVocabulary, load_vocabulary
+from speechquant.engines import EngineOptions, find_export, is_export, load_recognizer
 from speechquant.errors import ArtifactError, MissingExtraError, RecipeError
 from speechquant.jobs.sources import resolve_model
 
 if TYPE_CHECKING:
     from speechquant.decoding import Recognizer, RuntimeSpec, Vocabulary
+    from speechquant.engines import Precision
 
 __all__ = ["Target", "TargetKind", "choose_normalizer", "open_target"]
 
@@ -31,13 +33,22 @@ class Target:
     normalizer: str
 
 
-def open_target(name: str | Path, *, engine: str = "onnxruntime", threads: int | None = None) -> Target:
-    """Open an artifact on an engine, or a float model in torch.
+def open_target(
+    name: str | Path,
+    *,
+    engine: str = "onnxruntime",
+    threads: int | None = None,
+    precision: Precision | None = None,
+    cache: Path | None = None,
+) -> Target:
+    """Open an artifact or an export on an engine, or a float model in torch.
 
     Args:
-        name: an artifact folder, a model folder, a hub id, `demo` or `demo:hubert-mini`.
-        engine: runs artifacts.
+        name: a folder of an artifact, an export or a model, a hub id, `demo` or `demo:hubert-mini`.
+        engine: runs artifacts and exports.
         threads: CPU threads; the engine's choice by default.
+        precision: of what the engine does not compute in 8-bit integers; its choice by default.
+        cache: folder for models that an engine has compiled.
 
     Raises:
         ArtifactError, ModelError, EngineError: it cannot be opened.
@@ -46,8 +57,8 @@ def open_target(name: str | Path, *, engine: str = "onnxruntime", threads: int |
     if threads is not None and threads < 1:
         raise RecipeError(f"{threads} threads are not possible; give 1 or more")
     folder = Path(name)
-    if is_artifact(folder):
-        return _artifact(folder, str(name), engine, threads)
+    if is_artifact(folder) or is_export(folder):
+        return _exported(folder, str(name), engine, EngineOptions(threads, precision, cache))
     if not str(name).strip() or (folder.is_file() and not folder.is_dir()):
         raise ArtifactError(f"{name}: is neither an artifact nor a model folder; give the folder itself")
     return _float_model(str(name), threads)
@@ -70,14 +81,11 @@ def choose_normalizer(targets: list[Target], wanted: str | None) -> str:
     return found.pop()
 
 
-def _artifact(folder: Path, name: str, engine: str, threads: int | None) -> Target:
-    from speechquant.engines import load_recognizer
-    from speechquant.engines.manifest import Manifest
-
-    artifact = load_artifact(folder)
-    runtime = Manifest.load(artifact.onnx).runtime
-    recognizer = load_recognizer(folder, engine=engine, threads=threads)
-    recorded = artifact.metrics.get("normalizer")
+def _exported(folder: Path, name: str, engine: str, options: EngineOptions) -> Target:
+    recorded = load_artifact(folder).metrics.get("normalizer") if is_artifact(folder) else None
+    recognizer = load_recognizer(folder, engine=engine, options=options)
+    _, manifest = find_export(folder, engine)
+    runtime = manifest.runtime
     normalizer = recorded if isinstance(recorded, str) else _normalizer(runtime)
     ctc = _frames(runtime, load_vocabulary(folder))
     return Target(name, "artifact", recognizer, runtime, ctc, normalizer)

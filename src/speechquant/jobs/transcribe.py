@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from speechquant.engines import Precision
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.targets import Target
 
@@ -46,6 +47,8 @@ def transcribe(
     *,
     engine: str = "onnxruntime",
     threads: int | None = None,
+    precision: Precision | None = None,
+    cache: Path | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[FileTranscript]:
@@ -56,6 +59,8 @@ def transcribe(
         paths: audio files, and folders that are searched for audio.
         engine: runs artifacts.
         threads: CPU threads.
+        precision: of what the engine does not compute in 8-bit integers; its choice by default.
+        cache: folder for models that an engine has compiled.
         strict: raise for the first unusable file instead of yielding its problem.
         progress: hears of every window.
 
@@ -66,7 +71,7 @@ def transcribe(
         MissingExtraError: a float model without PyTorch; with `strict`, a file that needs the extra `codecs`.
     """
     files = find_audio(paths)
-    opened = open_target(target, engine=engine, threads=threads)
+    opened = open_target(target, engine=engine, threads=threads, precision=precision, cache=cache)
     with (progress or Silent()).stage("transcribe") as advance:
         for done, path in enumerate(files):
 

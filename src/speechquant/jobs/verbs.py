@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechquant.decoding import LongTranscript
+    from speechquant.engines import Precision
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.quantization import Outcome
     from speechquant.jobs.targets import Target
@@ -44,14 +45,28 @@ class Model:
         return transcribe_samples(self._target, audio)
 
 
-def load(path: str | Path, *, engine: str = "onnxruntime", threads: int | None = None) -> Model:
-    """Open an artifact, or a float model (folder, hub id, `demo`), which needs the extra `quantize`.
+def load(
+    path: str | Path,
+    *,
+    engine: str = "onnxruntime",
+    threads: int | None = None,
+    precision: Precision | None = None,
+    cache: Path | None = None,
+) -> Model:
+    """Open an artifact, an export, or a float model (folder, hub id, `demo`) with the extra `quantize`.
+
+    Args:
+        path: what to open.
+        engine: runs artifacts and exports.
+        threads: CPU threads; the engine's choice by default.
+        precision: of what the engine does not compute in 8-bit integers; its choice by default.
+        cache: folder for models that an engine has compiled.
 
     Raises:
         ArtifactError, ModelError, EngineError: it cannot be opened.
         MissingExtraError: a float model without PyTorch.
     """
-    return Model(open_target(path, engine=engine, threads=threads))
+    return Model(open_target(path, engine=engine, threads=threads, precision=precision, cache=cache))
 
 
 def quantize(

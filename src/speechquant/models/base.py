@@ -149,11 +149,19 @@ class SpeechModel(ABC):
         Raises:
             ModelError: one is missing, superfluous, of another shape, or not finite.
         """
-        try:
-            self.module.load_state_dict({name: torch.tensor(array) for name, array in tensors.items()})
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{self.folder}: the tensors do not fit the architecture: {reason}") from error
+        own = {name: tuple(tensor.shape) for name, tensor in self.module.state_dict().items()}
+        given = {name: torch.tensor(array) for name, array in tensors.items()}
+        wrong = sorted(
+            name
+            for name in own.keys() | given.keys()
+            if name not in given or own.get(name) != tuple(given[name].shape)
+        )
+        if wrong:
+            raise ModelError(
+                f"{self.folder}: {len(wrong)} tensors do not fit the architecture, the first is {wrong[0]}; "
+                "fetch or make the artifact again"
+            )
+        self.module.load_state_dict(given)
         _check_finite(self.module, self.folder)
         self.signature = self._sign()
 

@@ -16,6 +16,10 @@ from speechquant.models.base import LICENCE_FILES, families
 from speechquant.models.quiet import quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from speechquant.decoding import BPEVocabulary, CTCVocabulary
     from speechquant.models.base import Family, SpeechModel
 
@@ -30,7 +34,7 @@ _HUB_FILES = ["*.json", "*.safetensors", "README.md", *(f"{start}*" for start in
 _UNUSED = ("masked_spec_embed",)
 
 
-def load_model(source: str | Path) -> SpeechModel:
+def load_model(source: str | Path, *, tensors: Mapping[str, NDArray[Any]] | None = None) -> SpeechModel:
     """Load a recogniser in float32.
 
     Only safetensors are read; pickled checkpoints are refused because loading one can run any code, and code
@@ -38,6 +42,8 @@ def load_model(source: str | Path) -> SpeechModel:
 
     Args:
         source: a folder in the transformers layout, or a hub id such as `facebook/hubert-large-ls960-ft`.
+        tensors: the state of `SpeechModel.module`, such as an artifact's tensors, in place of the folder's
+            weights, which then need not be there.
 
     Raises:
         ModelError: no such folder or id, no `config.json`, an unsupported architecture, no output layer,
@@ -46,11 +52,15 @@ def load_model(source: str | Path) -> SpeechModel:
     folder = _folder(source)
     config = _config(folder)
     family = _family(folder, config)
-    _check_weights(folder, config, family)
+    if tensors is None:
+        _check_weights(folder, config, family)
     vocabulary = load_vocabulary(folder)
     _check_vocabulary(folder, config, vocabulary)
-    module = _build(folder, family)
-    return family.adapter(module, folder=folder, vocabulary=vocabulary)
+    module = _build(folder, family) if tensors is None else _untrained(folder, family)
+    model = family.adapter(module, folder=folder, vocabulary=vocabulary)
+    if tensors is not None:
+        model.load_tensors(tensors)
+    return model
 
 
 def _folder(source: str | Path) -> Path:
@@ -176,8 +186,7 @@ def _build(folder: Path, family: Family) -> torch.nn.Module:
                 output_loading_info=True,
             )
     except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{folder} cannot be loaded as {family.architecture}: {reason}") from error
+        raise ModelError(f"{folder} cannot be loaded as {family.architecture}: {_reason(error)}") from error
     missing = sorted(name for name in report["missing_keys"] if not name.endswith(_UNUSED))
     if missing:
         raise ModelError(
@@ -185,3 +194,19 @@ def _build(folder: Path, family: Family) -> torch.nn.Module:
         )
     assert isinstance(module, torch.nn.Module)
     return module
+
+
+def _untrained(folder: Path, family: Family) -> torch.nn.Module:
+    """The network of `config.json` with random weights; the global random state is left alone."""
+    architecture = getattr(transformers, family.architecture)
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            module = architecture(architecture.config_class.from_pretrained(folder, local_files_only=True))
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder} cannot be built as {family.architecture}: {_reason(error)}") from error
+    assert isinstance(module, torch.nn.Module)
+    return module
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
