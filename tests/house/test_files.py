@@ -75,9 +75,7 @@ def test_a_long_file_is_found(tmp_path):
     assert too_long(path)
 
 
-@pytest.mark.parametrize(
-    "text", ["x = '/home/ann/a.wav'", "see /work/main", "/Users/ann", r"C:\data", "(/root/x)"]
-)
+@pytest.mark.parametrize("text", ["x = '/home/ann/a.wav'", "/Users/ann", r"C:\data", "(/root/x)"])
 def test_a_machine_path_is_found(text):
     assert machine_paths(text)
 
