@@ -76,7 +76,7 @@ def _input(b: Builder, job: Job) -> ir.Value:
 
 
 def _limited(b: Builder, x: ir.Value, activation: Activation) -> ir.Value:
-    """For fewer than 8 bits, limits in float: clipped integers would separate Q from DQ."""
+    """For fewer than 8 bits, limits in float, so that Q and DQ stay next to each other."""
     if (activation.qmin, activation.qmax) == _FULL:
         return x
     scale = np.float32(activation.scale)
