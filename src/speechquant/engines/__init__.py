@@ -12,7 +12,7 @@ from speechquant.engines.base import (
     register,
 )
 from speechquant.engines.coverage import read_coverage
-from speechquant.engines.latency import LatencyResult, measure
+from speechquant.engines.latency import LatencyResult, measure, take_turns
 from speechquant.engines.manifest import Coverage, EngineFile, Manifest, OperatorRecord
 from speechquant.engines.options import EngineOptions, Precision
 
@@ -33,4 +33,5 @@ __all__ = [
     "measure",
     "read_coverage",
     "register",
+    "take_turns",
 ]
