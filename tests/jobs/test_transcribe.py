@@ -14,6 +14,7 @@ import soundfile
 
 from speechquant.decoding import LongTranscript, Segment, Word
 from speechquant.errors import AudioError, DataError, EngineError, RecipeError, StorageError
+from speechquant.jobs.targets import open_target
 from speechquant.jobs.transcribe import FileTranscript, find_audio, transcribe
 from speechquant.jobs.transcripts import TranscriptWriter, format_transcript
 
@@ -120,6 +121,22 @@ def test_engines_and_threads_are_checked(artifact, tmp_path):
         list(transcribe(artifact, [path], engine="abacus"))
     with pytest.raises(RecipeError, match="threads"):
         list(transcribe(artifact, [path], threads=0))
+
+
+def test_providers_are_checked_and_kept_apart(artifact, tmp_path, monkeypatch):
+    path = fakes.write_speech(tmp_path / "a.wav", "A B")
+    (result,) = transcribe(artifact, [path], provider="cpu")
+    assert result.transcript.text == "A B"
+    with pytest.raises(EngineError, match="no provider quantum, only"):
+        list(transcribe(artifact, [path], provider="quantum"))
+    with pytest.raises(RecipeError, match="leave the provider out"):
+        open_target("demo", provider="cpu")
+    monkeypatch.setattr("speechquant.engines.session._providers", lambda _: ["CPUExecutionProvider"])
+
+    def signature(provider):
+        return open_target(artifact, provider=provider).recognizer.signature
+
+    assert signature(None) == signature("cpu") != signature("cuda") == signature("CUDA")
 
 
 def test_an_artifact_runs_without_torch(artifact, tmp_path):

@@ -33,6 +33,9 @@ def evaluate(
         typer.Option(help="Of what is not int8; by default the engine's fastest on this processor."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for compiled models (openvino).")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="What ONNX Runtime computes with: cpu by default, cuda, ...")
+    ] = None,
     store: Annotated[
         Path | None,
         typer.Option(help="Keep transcripts in this SQLite file, to go on after an interruption."),
@@ -55,6 +58,7 @@ def evaluate(
         threads=threads,
         precision=precision,
         cache=cache,
+        provider=provider,
         store=store,
         limit=limit,
         strict=strict,

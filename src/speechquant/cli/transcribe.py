@@ -36,6 +36,9 @@ def transcribe(
         typer.Option(help="Of what is not int8; by default the engine's fastest on this processor."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for compiled models (openvino).")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="What ONNX Runtime computes with: cpu by default, cuda, ...")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
 ) -> None:
     """Run the job; the help text is `_HELP`."""
@@ -56,6 +59,7 @@ def transcribe(
         threads=threads,
         precision=precision,
         cache=cache,
+        provider=provider,
         strict=strict,
         progress=progress,
     )

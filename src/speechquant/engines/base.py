@@ -136,6 +136,8 @@ def load_recognizer(
     """
     import_engine(engine)
     settings = options or EngineOptions(threads=threads)
+    if settings.provider is not None and engine != "onnxruntime":
+        raise EngineError(f"engine {engine} has no execution providers; leave the provider out")
     graphs, manifest = find_export(folder, engine)
     words = Path(vocabulary) if vocabulary is not None else _vocabulary_folder(graphs)
     return _OPENERS[engine](graphs, manifest, load_vocabulary(words), settings)

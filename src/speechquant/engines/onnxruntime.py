@@ -55,13 +55,14 @@ def open_recognizer(
     """
     if options.precision == "bf16":
         raise EngineError("ONNX Runtime has no bf16 on CPUs; take precision f32, or the engine openvino")
-    settings = SessionOptions(threads=options.threads)
+    provider = (options.provider or "cpu").lower()
+    settings = SessionOptions(threads=options.threads, provider=provider)
     return recognizer_of(
         manifest,
         vocabulary,
         lambda part: OnnxRuntimeGraph(manifest.path(folder, part), settings),
         backend="onnxruntime",
-        version=onnxruntime.__version__,
+        version=onnxruntime.__version__ + ("" if provider == "cpu" else f" {provider}"),
     )
 
 

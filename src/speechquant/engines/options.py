@@ -21,12 +21,14 @@ class EngineOptions:
 
     `threads` work inside an operator, by default one per core. `precision` is that of everything that is not
     8-bit integers: `f32` computes what the simulation computes, `bf16` is faster where the processor has it.
-    `cache` is a folder for compiled models, which makes the next start faster.
+    `cache` is a folder for compiled models, which makes the next start faster. `provider` is what ONNX Runtime
+    computes with, by default `cpu`; others, such as `cuda`, need the build of it that has them.
     """
 
     threads: int | None = None
     precision: Precision | None = None
     cache: Path | None = None
+    provider: str | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:

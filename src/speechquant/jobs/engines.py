@@ -90,7 +90,16 @@ def _uses(name: str, cpu: Cpu) -> str:
         return "int8 tensor cores of the GPU; build engines with `speechquant build-trt`"
     integer = cpu.integer or ("its own choice" if not cpu.known else "plain instructions")
     rest = "bf16 for CTC models, f32 for others" if name == "openvino" and cpu.bf16 else "f32"
-    return f"int8 by {integer}, the rest in {rest}"
+    return f"int8 by {integer}, the rest in {rest}{_providers() if name == 'onnxruntime' else ''}"
+
+
+def _providers() -> str:
+    """What `--provider` may name; nothing where ONNX Runtime is installed but does not load."""
+    try:
+        from speechquant.engines.session import provider_names
+    except ImportError:
+        return ""
+    return f"; providers {', '.join(provider_names())}"
 
 
 def _warnings(cpu: Cpu) -> list[str]:

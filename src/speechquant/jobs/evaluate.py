@@ -96,6 +96,7 @@ def evaluate(
     threads: int | None = None,
     precision: Precision | None = None,
     cache: Path | None = None,
+    provider: str | None = None,
     store: Path | None = None,
     limit: int | None = None,
     strict: bool = False,
@@ -111,6 +112,7 @@ def evaluate(
         threads: CPU threads.
         precision: of what the engine does not compute in 8-bit integers; its choice by default.
         cache: folder for models that an engine has compiled.
+        provider: what ONNX Runtime computes with, `cpu` by default.
         store: an SQLite file in which transcripts are kept, so that an interrupted run goes on.
         limit: only this many utterances, chosen at random but always the same.
         strict: refuse unusable audio instead of skipping it with a record.
@@ -127,7 +129,7 @@ def evaluate(
     corpus = resolve_corpus(str(data), require_text=True)
     corpus = corpus if limit is None else corpus.subset(limit=limit)
     opened = [
-        open_target(name, engine=engine, threads=threads, precision=precision, cache=cache)
+        open_target(name, engine=engine, threads=threads, precision=precision, cache=cache, provider=provider)
         for name in targets
     ]
     chosen = choose_normalizer(opened, normalizer)

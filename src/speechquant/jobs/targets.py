@@ -40,6 +40,7 @@ def open_target(
     threads: int | None = None,
     precision: Precision | None = None,
     cache: Path | None = None,
+    provider: str | None = None,
 ) -> Target:
     """Open an artifact or an export on an engine, or a float model in torch.
 
@@ -49,6 +50,7 @@ def open_target(
         threads: CPU threads; the engine's choice by default.
         precision: of what the engine does not compute in 8-bit integers; its choice by default.
         cache: folder for models that an engine has compiled.
+        provider: what ONNX Runtime computes with, `cpu` by default.
 
     Raises:
         ArtifactError, ModelError, EngineError: it cannot be opened.
@@ -58,9 +60,11 @@ def open_target(
         raise RecipeError(f"{threads} threads are not possible; give 1 or more")
     folder = Path(name)
     if is_artifact(folder) or is_export(folder):
-        return _exported(folder, str(name), engine, EngineOptions(threads, precision, cache))
+        return _exported(folder, str(name), engine, EngineOptions(threads, precision, cache, provider))
     if not str(name).strip() or (folder.is_file() and not folder.is_dir()):
         raise ArtifactError(f"{name}: is neither an artifact nor a model folder; give the folder itself")
+    if provider is not None:
+        raise RecipeError(f"{name} runs in PyTorch, which has no execution providers; leave the provider out")
     return _float_model(str(name), threads)
 
 

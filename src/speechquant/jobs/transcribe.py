@@ -49,6 +49,7 @@ def transcribe(
     threads: int | None = None,
     precision: Precision | None = None,
     cache: Path | None = None,
+    provider: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[FileTranscript]:
@@ -61,6 +62,7 @@ def transcribe(
         threads: CPU threads.
         precision: of what the engine does not compute in 8-bit integers; its choice by default.
         cache: folder for models that an engine has compiled.
+        provider: what ONNX Runtime computes with, `cpu` by default.
         strict: raise for the first unusable file instead of yielding its problem.
         progress: hears of every window.
 
@@ -71,7 +73,9 @@ def transcribe(
         MissingExtraError: a float model without PyTorch; with `strict`, a file that needs the extra `codecs`.
     """
     files = find_audio(paths)
-    opened = open_target(target, engine=engine, threads=threads, precision=precision, cache=cache)
+    opened = open_target(
+        target, engine=engine, threads=threads, precision=precision, cache=cache, provider=provider
+    )
     with (progress or Silent()).stage("transcribe") as advance:
         for done, path in enumerate(files):
 

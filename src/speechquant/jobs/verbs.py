@@ -52,6 +52,7 @@ def load(
     threads: int | None = None,
     precision: Precision | None = None,
     cache: Path | None = None,
+    provider: str | None = None,
 ) -> Model:
     """Open an artifact, an export, or a float model (folder, hub id, `demo`) with the extra `quantize`.
 
@@ -61,12 +62,15 @@ def load(
         threads: CPU threads; the engine's choice by default.
         precision: of what the engine does not compute in 8-bit integers; its choice by default.
         cache: folder for models that an engine has compiled.
+        provider: what ONNX Runtime computes with, `cpu` by default.
 
     Raises:
         ArtifactError, ModelError, EngineError: it cannot be opened.
         MissingExtraError: a float model without PyTorch.
     """
-    return Model(open_target(path, engine=engine, threads=threads, precision=precision, cache=cache))
+    return Model(
+        open_target(path, engine=engine, threads=threads, precision=precision, cache=cache, provider=provider)
+    )
 
 
 def quantize(
