@@ -58,6 +58,20 @@ def test_per_channel_scales_go_along_their_axis(axis, bits):
         same_bits(found.select(axis, index), reference(one, scale[index], spec))
 
 
+@pytest.mark.parametrize("shape", [(5, 64), (5, 100), (3, 7, 9), (2, 3)])
+@pytest.mark.parametrize("size", [16, 64])
+def test_groups_follow_one_another_through_an_output_channel(shape, size):
+    spec, rng = QuantSpec(4, "group", group_size=size), np.random.default_rng(size)
+    x = rng.standard_normal(shape).astype(np.float32)
+    flat = x.reshape(shape[0], -1)
+    scale = rng.uniform(0.05, 0.5, (shape[0], -(-flat.shape[1] // size))).astype(np.float32)
+    found = fake_quantize(tensor(x), tensor(scale), spec, axis=0).reshape(flat.shape)
+    for row in range(shape[0]):
+        for group in range(scale.shape[1]):
+            part = slice(group * size, (group + 1) * size)
+            same_bits(found[row, part], reference(flat[row, part], scale[row, group], QuantSpec(4)))
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.floats(-1e6, 1e6, width=32),

@@ -47,6 +47,14 @@ def test_weight_scales(model, method, granularity):
         assert (entry.spec.bits, entry.spec.narrow) == (6, True)
 
 
+def test_weights_in_groups_use_the_full_range(model):
+    sites = model.sites()[:16]
+    for entry in weight_table(model, sites, bits=4, granularity="group", group_size=32):
+        weight = model.operator(entry.site.module).weight.numpy()
+        assert entry.scale.shape == (len(weight), -(-weight[0].size // 32))
+        assert (entry.spec.qmin, entry.spec.qmax, entry.spec.group_size) == (-8, 7, 32)
+
+
 def test_the_percentile_reaches_the_weights(ctc):
     sites = [site for site in ctc.sites()[:16] if site.role == "weight"]
     table = weight_table(ctc, sites, bits=8, method="percentile", percentile=90.0)

@@ -14,10 +14,11 @@ from speechquant.numerics.calibrators import (
 )
 from speechquant.numerics.histogram import DEFAULT_BINS, MIN_EXPONENT, Histogram, range_exponent
 from speechquant.numerics.histogram_file import load_histograms, save_histograms
-from speechquant.numerics.integer import WeightMethod, dequantize, quantize, weight_scales
+from speechquant.numerics.integer import dequantize, quantize
 from speechquant.numerics.packing import pack, packed_size, unpack
 from speechquant.numerics.scale_table import Entry, ScaleTable
 from speechquant.numerics.spec import MAX_BITS, MIN_BITS, Granularity, QuantSpec, Role, Site
+from speechquant.numerics.weight_scales import WeightMethod, weight_scales
 
 __all__ = [
     "DEFAULT_BINS",

@@ -20,7 +20,10 @@ __all__ = ["Entry", "ScaleTable"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """The quantization of one site; `scale` is float32, () per tensor or (channels,) per output channel."""
+    """The quantization of one site.
+
+    `scale` is float32: () per tensor, (channels,) per output channel, (channels, groups) per group.
+    """
 
     site: Site
     spec: QuantSpec
@@ -53,6 +56,12 @@ class ScaleTable:
         digest = hashlib.sha256()
         for name in sorted(self.entries):
             entry = self.entries[name]
-            digest.update(f"{name}|{entry.spec}|{entry.scale.shape}|".encode())
+            digest.update(f"{name}|{_words(entry.spec)}|{entry.scale.shape}|".encode())
             digest.update(np.ascontiguousarray(entry.scale, dtype="<f4").tobytes())
         return digest.hexdigest()
+
+
+def _words(spec: QuantSpec) -> str:
+    """A spec in words that stay the same when specs learn something new, as stored results are found by them."""
+    words = f"QuantSpec(bits={spec.bits}, granularity={spec.granularity!r}, narrow={spec.narrow}"
+    return f"{words})" if spec.group_size is None else f"{words}, group_size={spec.group_size})"

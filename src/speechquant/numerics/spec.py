@@ -13,7 +13,7 @@ MIN_BITS = 2
 MAX_BITS = 16
 
 Role = Literal["input", "weight"]
-Granularity = Literal["tensor", "channel"]
+Granularity = Literal["tensor", "channel", "group"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,18 +38,29 @@ class Site:
 class QuantSpec:
     """Symmetric uniform quantization to signed integers with zero point 0 (StableQuant eq. 1 with z = 0).
 
-    The scale is range / (2^(bits-1) - 1). Weights use the narrow range +-(2^(bits-1) - 1). Activations use
-    the full two's complement range, that is one step more on the negative side: every int8 engine saturates
-    there, and the simulation must agree with the engines to the last bit (the paper leaves the clamp open).
+    The scale is range / (2^(bits-1) - 1). Weights use the narrow range +-(2^(bits-1) - 1), but in groups the
+    full one: no integer kernel multiplies those, and one level more is worth having. Activations use the full
+    two's complement range, that is one step more on the negative side: every int8 engine saturates there, and
+    the simulation must agree with the engines to the last bit (the paper leaves the clamp open).
+
+    `granularity` says what shares a scale: the whole tensor, an output channel, or a group of `group_size`
+    consecutive weights of an output channel, whose weights are taken in C order: those of a Linear along its
+    inputs, those of a Conv1d along (in_channels / groups, kernel), the kernel varying fastest. The last group
+    of a channel may be shorter.
     """
 
     bits: int
     granularity: Granularity = "tensor"
     narrow: bool = False
+    group_size: int | None = None
 
     def __post_init__(self) -> None:
         if not MIN_BITS <= self.bits <= MAX_BITS:
             raise RecipeError(f"{self.bits} bits are out of range; choose {MIN_BITS} to {MAX_BITS}")
+        if (self.granularity == "group") != (self.group_size is not None):
+            raise RecipeError("a group size belongs to scales per group, and to no others")
+        if self.group_size is not None and self.group_size < 1:
+            raise RecipeError(f"groups of {self.group_size} weights are not possible; choose 1 or more")
 
     @property
     def qmax(self) -> int:

@@ -37,14 +37,17 @@ def fake_quantize(
 
     Args:
         x: any shape, float32.
-        scale: float32, shape () or (channels,).
-        spec: bits and range.
-        axis: the channel axis of `x` when `scale` is a vector.
+        scale: float32, shape (), (channels,), or (channels, groups) for a spec in groups.
+        spec: bits, range and size of groups.
+        axis: the channel axis of `x` when `scale` has one per channel; groups take axis 0.
 
     Returns:
         Same shape as `x`. The gradient passes straight through where nothing was clamped.
     """
-    if axis is not None and scale.ndim:
+    if spec.group_size is not None:
+        each = scale.repeat_interleave(spec.group_size, dim=1)[:, : x[0].numel()]
+        scale = each.reshape(x.shape)
+    elif axis is not None and scale.ndim:
         shape = [1] * x.ndim
         shape[axis] = -1
         scale = scale.view(shape)

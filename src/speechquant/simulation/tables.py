@@ -44,13 +44,15 @@ def weight_table(
     bits: int,
     method: WeightMethod = "max",
     granularity: Granularity = "channel",
+    group_size: int | None = None,
     percentile: float = 99.9,
 ) -> ScaleTable:
-    """Scales of the weight sites among `sites`: narrow range, per output channel by default.
+    """Scales of the weight sites among `sites`, per output channel by default.
 
-    `method` and `percentile` are those of `weight_scales`.
+    The range is narrow but for groups. `method` and `percentile` are those of `weight_scales`, `granularity` and
+    `group_size` those of `QuantSpec`.
     """
-    spec = QuantSpec(bits, granularity, narrow=True)
+    spec = QuantSpec(bits, granularity, narrow=granularity != "group", group_size=group_size)
     entries = {}
     for site in sites:
         if site.role == "weight":
