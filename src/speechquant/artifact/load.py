@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Artifact", "is_artifact", "load_artifact"]
 
+_AXES = {"tensor": 0, "channel": 1, "group": 2}
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -85,9 +87,10 @@ def _scale(record: SiteRecord, tensors: Tensors | None) -> NDArray[np.float32]:
     if record.scale is not None or tensors is None:
         return np.asarray(record.scale, np.float32)
     scale = tensors.raw(record.scale_tensor or "")
-    if scale.dtype != np.float32 or scale.ndim != (record.granularity == "channel"):
+    types = (np.float16, np.float32) if record.granularity == "group" else (np.float32,)
+    if scale.dtype not in types or scale.ndim != _AXES[record.granularity]:
         raise ArtifactError(
             f"{tensors.path}: {record.scale_tensor} holds {scale.dtype} of shape {scale.shape}, which is not "
             f"one scale per {record.granularity}; fetch the artifact again"
         )
-    return scale
+    return scale.astype(np.float32)

@@ -48,8 +48,8 @@ class ModelRecord(_Strict):
 class SiteRecord(_Strict):
     """One quantized tensor.
 
-    One scale stands in `scale` (a float32 value, exact as a JSON number); scales per channel are the tensor
-    `scale_tensor` of `model.safetensors`. `tensor` names the packed weight and is None for activations.
+    One scale stands in `scale` (a float32 value, exact as a JSON number); scales per channel or group are the
+    tensor `scale_tensor` of `model.safetensors`. `tensor` names the packed weight and is None for activations.
     `maximum` is the largest magnitude of an activation that calibration saw.
     """
 
@@ -59,6 +59,7 @@ class SiteRecord(_Strict):
     bits: Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS)]
     granularity: Granularity
     narrow: bool
+    group_size: Annotated[int, Field(ge=1)] | None = None
     scale: Annotated[float, Field(gt=0)] | None = None
     scale_tensor: str | None = None
     tensor: str | None = None
@@ -70,6 +71,10 @@ class SiteRecord(_Strict):
             raise ValueError("a site has either scale or scale_tensor")
         if (self.tensor is None) != (self.role == "input"):
             raise ValueError("weights name their tensor and activations have none")
+        if (self.granularity == "group") != (self.group_size is not None):
+            raise ValueError("a group size belongs to scales per group, and to no others")
+        if self.granularity == "group" and self.role == "input":
+            raise ValueError("activations have no scales per group")
         return self
 
     @property
@@ -80,7 +85,7 @@ class SiteRecord(_Strict):
     @property
     def spec(self) -> QuantSpec:
         """How its tensor is quantized."""
-        return QuantSpec(self.bits, self.granularity, self.narrow)
+        return QuantSpec(self.bits, self.granularity, self.narrow, self.group_size)
 
 
 class Signatures(_Strict):

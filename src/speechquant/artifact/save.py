@@ -153,6 +153,7 @@ def _site(entry: Entry, maximum: float | None) -> SiteRecord:
         bits=spec.bits,
         granularity=spec.granularity,
         narrow=spec.narrow,
+        group_size=spec.group_size,
         scale=None if scale_tensor else float(entry.scale),
         scale_tensor=scale_tensor,
         tensor=tensor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -125,6 +126,8 @@ def _tensors(artifact: Artifact) -> _Findings:
             yield f"{name}: not a quantized weight in {where}"
         elif record.bits != how.bits:
             yield f"{name}: {how.bits} bits in model.safetensors, {record.bits} in {MANIFEST}"
+        elif record.group_size != how.group_size:
+            yield f"{name}: groups of {how.group_size} in model.safetensors, {record.group_size} in {MANIFEST}"
         else:
             yield _integers(tensors, name, record)
     for name in tensors.stored:
@@ -145,7 +148,9 @@ def _integers(tensors: Tensors, name: str, record: SiteRecord) -> str | None:
             f"{name}: integers from {values.min()} to {values.max()} are outside {spec.qmin} to {spec.qmax}"
         )
     scale = tensors.raw(record.scale_tensor or "")
-    expected = how.shape[:1] if record.granularity == "channel" else ()
+    expected = () if record.granularity == "tensor" else how.shape[:1]
+    if how.group_size is not None:
+        expected = (*expected, -(-math.prod(how.shape[1:]) // how.group_size))
     if scale.shape != expected:
         return f"{name}: scales of shape {scale.shape} instead of {expected}"
     return None

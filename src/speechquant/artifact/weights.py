@@ -31,10 +31,11 @@ _TIED = "tied"
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How the bytes of one packed weight are read: bits per value, and the shape of the weight."""
+    """How one packed weight is read: bits per value, its shape, and how many weights share a scale if groups do."""
 
     bits: int
     shape: tuple[int, ...]
+    group_size: int | None = None
 
 
 def weight_name(module: str) -> str:
@@ -82,7 +83,9 @@ def save_tensors(path: Path, weights: Mapping[str, NDArray[Any]], table: ScaleTa
         if name not in tied:
             stored[name] = pack(quantize(weights[name], entry.scale, entry.spec), entry.spec.bits)
             packed[name] = {"bits": entry.spec.bits, "shape": list(weights[name].shape)}
-            _add(stored, scale_name(name), np.asarray(entry.scale, np.float32))
+            if entry.spec.group_size is not None:
+                packed[name]["group_size"] = entry.spec.group_size
+            _add(stored, scale_name(name), _stored_scale(entry))
     for name, array in weights.items():
         if name not in entries and name not in tied:
             _add(stored, name, np.ascontiguousarray(array))
@@ -136,7 +139,11 @@ class Tensors(Mapping[str, "NDArray[np.float32]"]):
             raise KeyError(name)
         if name not in self.packed:
             return self.raw(name)
-        return dequantize(self.integers(name), self.raw(scale_name(name)))
+        integers, scale = self.integers(name), self.raw(scale_name(name))
+        try:
+            return dequantize(integers, scale, group_size=self.packed[name].group_size)
+        except ValueError as error:
+            raise ArtifactError(f"{self.path}: the scales of {name} do not fit it ({error})") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -175,9 +182,23 @@ class Tensors(Mapping[str, "NDArray[np.float32]"]):
 
 def _packing(entry: dict[str, Any]) -> Packing:
     bits, shape = int(entry["bits"]), tuple(int(size) for size in entry["shape"])
+    group_size = entry.get("group_size")
     if not MIN_BITS <= bits <= MAX_BITS or any(size < 0 for size in shape):
         raise ValueError("impossible bits or shape")
-    return Packing(bits, shape)
+    if group_size is not None and (type(group_size) is not int or group_size < 1):
+        raise ValueError("impossible group size")
+    return Packing(bits, shape, group_size)
+
+
+def _stored_scale(entry: Entry) -> NDArray[Any]:
+    """Scales of groups are many, and are stored in 16 bits where that loses nothing."""
+    scale = np.asarray(entry.scale, np.float32)
+    if entry.spec.group_size is not None:
+        with np.errstate(over="ignore"):
+            half = scale.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), scale):
+            return half
+    return scale
 
 
 def _add(stored: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None:
