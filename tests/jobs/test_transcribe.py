@@ -14,8 +14,9 @@ import soundfile
 
 from speechquant.decoding import LongTranscript, Segment, Word
 from speechquant.errors import AudioError, DataError, EngineError, RecipeError, StorageError
+from speechquant.jobs.recordings import find_audio
 from speechquant.jobs.targets import open_target
-from speechquant.jobs.transcribe import FileTranscript, find_audio, transcribe
+from speechquant.jobs.transcribe import FileTranscript, transcribe
 from speechquant.jobs.transcripts import TranscriptWriter, format_transcript
 
 

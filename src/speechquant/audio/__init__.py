@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speechquant.audio.ahead import read_ahead
 from speechquant.audio.check import check_speech, normalise
 from speechquant.audio.container import is_audio_name
 from speechquant.audio.load import (
@@ -10,6 +11,7 @@ from speechquant.audio.load import (
     audio_info,
     decode_audio,
     load_audio,
+    stated_seconds,
     stream_audio,
 )
 from speechquant.audio.part import load_part
@@ -24,5 +26,7 @@ __all__ = [
     "load_audio",
     "load_part",
     "normalise",
+    "read_ahead",
+    "stated_seconds",
     "stream_audio",
 ]

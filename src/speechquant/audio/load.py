@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 
 from speechquant.audio.reader import open_reader
-from speechquant.errors import AudioError
+from speechquant.errors import AudioError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from speechquant.audio.reader import AudioReader
 
-__all__ = ["SAMPLING_RATE", "AudioInfo", "audio_info", "decode_audio", "load_audio", "stream_audio"]
+__all__ = [
+    "SAMPLING_RATE",
+    "AudioInfo",
+    "audio_info",
+    "decode_audio",
+    "load_audio",
+    "stated_seconds",
+    "stream_audio",
+]
 
 SAMPLING_RATE = 16_000
 
@@ -46,6 +54,15 @@ def audio_info(path: str | Path) -> AudioInfo:
         if frames is None:
             frames = sum(len(block) for block in reader.blocks())
         return AudioInfo(frames / reader.sampling_rate, reader.sampling_rate, reader.channels)
+
+
+def stated_seconds(path: str | Path) -> float | None:
+    """The length that a file's header states; None where it states none or the file cannot be opened."""
+    try:
+        with closing(open_reader(Path(path), str(path))) as reader:
+            return None if reader.frames is None else reader.frames / reader.sampling_rate
+    except (AudioError, MissingExtraError):
+        return None
 
 
 def load_audio(

@@ -53,7 +53,7 @@ class StderrProgress:
         with Bars(*columns, console=self._console, redirect_stdout=sys.stdout.isatty()) as bars:
             task = bars.add_task(title, total=None, what="")
 
-            def advance(done: int, total: int, what: str = "") -> None:
+            def advance(done: float, total: int, what: str = "") -> None:
                 bars.update(task, completed=done, total=total, what=printable(what))
 
             yield advance
@@ -62,11 +62,11 @@ class StderrProgress:
     def _lines(self, title: str) -> Iterator[Advance]:
         start = last = time.monotonic()
 
-        def advance(done: int, total: int, what: str = "") -> None:
+        def advance(done: float, total: int, what: str = "") -> None:
             nonlocal last
             if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                self.note(f"{title}: {done}/{total} {what}".rstrip())
+                self.note(f"{title}: {int(done)}/{total} {what}".rstrip())
 
         yield advance
         self.note(f"{title}: done in {time.monotonic() - start:.1f} s")

@@ -39,12 +39,16 @@ def transcribe(
     provider: Annotated[
         str | None, typer.Option(help="What ONNX Runtime computes with: cpu by default, cuda, ...")
     ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Windows decoded side by side; by default 8, for CTC models 1."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
 ) -> None:
     """Run the job; the help text is `_HELP`."""
     from speechquant.cli.progress import StderrProgress
     from speechquant.errors import AudioError
-    from speechquant.jobs.transcribe import find_audio
+    from speechquant.jobs.recordings import find_audio
     from speechquant.jobs.transcribe import transcribe as job
     from speechquant.jobs.transcripts import TranscriptWriter
 
@@ -60,6 +64,7 @@ def transcribe(
         precision=precision,
         cache=cache,
         provider=provider,
+        batch_size=batch_size,
         strict=strict,
         progress=progress,
     )

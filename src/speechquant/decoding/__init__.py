@@ -6,12 +6,18 @@ from speechquant.decoding.bpe import BPEVocabulary
 from speechquant.decoding.ctc import CTCPath, ctc_greedy, ctc_transcript, timed_words
 from speechquant.decoding.frontend import prepare_wave
 from speechquant.decoding.greedy import GreedyResult, greedy_search, token_limit
+from speechquant.decoding.joining import CTCFrames
 from speechquant.decoding.json_file import MAXIMUM_JSON_BYTES, read_json, read_small
+from speechquant.decoding.recording import (
+    LongTranscript,
+    Recording,
+    transcribe_long,
+    transcribe_recordings,
+)
 from speechquant.decoding.runtime import RuntimeSpec, Task
 from speechquant.decoding.segments import Segment, group_words
 from speechquant.decoding.types import Recognizer, Transcript, Vocabulary, Word
 from speechquant.decoding.vocabulary import CTCVocabulary, load_vocabulary
-from speechquant.decoding.windows import CTCFrames, LongTranscript, transcribe_long
 
 __all__ = [
     "MAXIMUM_JSON_BYTES",
@@ -22,6 +28,7 @@ __all__ = [
     "GreedyResult",
     "LongTranscript",
     "Recognizer",
+    "Recording",
     "RuntimeSpec",
     "Segment",
     "Task",
@@ -39,4 +46,5 @@ __all__ = [
     "timed_words",
     "token_limit",
     "transcribe_long",
+    "transcribe_recordings",
 ]

@@ -11,8 +11,8 @@ __all__ = ["Advance", "Progress", "Silent"]
 class Advance(Protocol):
     """Reports one stage: how far it is, and what is being done now."""
 
-    def __call__(self, done: int, total: int, what: str = "") -> None:
-        """`done` of `total` steps are finished; `what` names the present step."""
+    def __call__(self, done: float, total: int, what: str = "") -> None:
+        """`done` of `total` steps are finished, part of one included; `what` names the present step."""
         ...
 
 
@@ -40,5 +40,5 @@ class Silent:
         """Ignore the message."""
 
 
-def _ignore(done: int, total: int, what: str = "") -> None:
+def _ignore(done: float, total: int, what: str = "") -> None:
     del done, total, what

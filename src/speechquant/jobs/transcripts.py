@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from speechquant.artifact import storage_error
@@ -14,7 +15,6 @@ from speechquant.jobs.printable import json_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from speechquant.decoding import LongTranscript
     from speechquant.jobs.transcribe import FileTranscript
@@ -76,11 +76,11 @@ class TranscriptWriter:
         text = f"{format_transcript(result, self._kind)}\n"
         if self._folder is None:
             if result.transcript is not None or self._kind == "json":
-                prefix = printable(f"{result.path}\t") if self._several and self._kind == "txt" else ""
+                prefix = printable(f"{result.name}\t") if self._several and self._kind == "txt" else ""
                 sys.stdout.write(prefix + text)
                 sys.stdout.flush()
         elif result.transcript is not None:
-            self._replace(self._folder / f"{self._names[result.path]}.{self._kind}", text)
+            self._replace(self._folder / f"{self._names[Path(result.name)]}.{self._kind}", text)
 
     def _replace(self, target: Path, text: str) -> None:
         partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
@@ -114,9 +114,9 @@ def _whole(path: Path) -> str:
 def _record(result: FileTranscript) -> dict[str, object]:
     transcript = result.transcript
     if transcript is None:
-        return {"path": str(result.path), "error": result.problem}
+        return {"path": result.name, "error": result.problem}
     return {
-        "path": str(result.path),
+        "path": result.name,
         "text": transcript.text,
         "seconds": round(transcript.seconds, 3),
         "capped": transcript.capped,

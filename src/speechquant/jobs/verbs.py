@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from speechquant.jobs.recipe import load_recipe
 from speechquant.jobs.sources import shipped_recipe
 from speechquant.jobs.targets import open_target
-from speechquant.jobs.transcribe import transcribe_file, transcribe_samples
+from speechquant.jobs.transcribe import transcribe_one
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +40,7 @@ class Model:
         Raises:
             AudioError: the audio is missing, damaged, too short or silent.
         """
-        if isinstance(audio, str | Path):
-            return transcribe_file(self._target, Path(audio))
-        return transcribe_samples(self._target, audio)
+        return transcribe_one(self._target, Path(audio) if isinstance(audio, str) else audio)
 
 
 def load(
