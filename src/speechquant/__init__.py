@@ -14,6 +14,7 @@ from speechquant._version import __version__
 
 if TYPE_CHECKING:
     from speechquant.errors import SpeechquantError
+    from speechquant.jobs.bench import bench
     from speechquant.jobs.evaluate import evaluate
     from speechquant.jobs.export import export
     from speechquant.jobs.inspect import inspect
@@ -27,6 +28,7 @@ __all__ = [
     "Recipe",
     "SpeechquantError",
     "__version__",
+    "bench",
     "evaluate",
     "export",
     "inspect",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from speechquant import __version__
+from speechquant.cli.bench import bench
 from speechquant.cli.build_trt import build_trt
 from speechquant.cli.engines import engines
 from speechquant.cli.evaluate import evaluate
@@ -32,6 +33,7 @@ app.command("build-trt", rich_help_panel="Make")(build_trt)
 app.command(rich_help_panel="Make")(export)
 app.command(rich_help_panel="Use")(transcribe)
 app.command(rich_help_panel="Use")(evaluate)
+app.command(rich_help_panel="Use")(bench)
 app.command(rich_help_panel="Look inside")(inspect)
 app.command(rich_help_panel="Look inside")(verify)
 app.command(rich_help_panel="Look inside")(engines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speechquant.jobs.bench import BenchInterrupted, BenchResult, bench
 from speechquant.jobs.engines import EngineReport, engines
 from speechquant.jobs.evaluate import EvaluationReport, evaluate
 from speechquant.jobs.export import EngineExport, export
@@ -14,6 +15,8 @@ from speechquant.jobs.verify import verify
 
 __all__ = [
     "Advance",
+    "BenchInterrupted",
+    "BenchResult",
     "EngineExport",
     "EngineReport",
     "EvaluationReport",
@@ -23,6 +26,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "Silent",
+    "bench",
     "engines",
     "evaluate",
     "export",

@@ -1,0 +1,69 @@
+"""Where figures come from: without it they are no evidence."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechquant.artifact import package_versions
+from speechquant.jobs.engines import engines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from speechquant.engines.cpu import Cpu
+
+__all__ = ["Provenance", "provenance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The command, the moment, the machine, the versions, and how it was measured.
+
+    `threads` is what every system was told to use; `audio` what they listened to; `repeats` and `warmup` count
+    turns.
+    """
+
+    command: str
+    started: str
+    cpu: Cpu
+    cores: int
+    platform: str
+    versions: Mapping[str, str]
+    threads: int
+    repeats: int
+    warmup: int
+    audio: str
+
+    @property
+    def machine(self) -> str:
+        """In one line."""
+        features = " ".join(self.cpu.features)
+        return f"{self.cpu.name} ({features or self.cpu.machine}), {self.cores} cores, {self.platform}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def provenance(*, threads: int, repeats: int, warmup: int, audio: str) -> Provenance:
+    """What can be said of a run that starts now."""
+    report = engines()
+    installed = {engine.name: engine.version for engine in report.engines if engine.version}
+    return Provenance(
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        cpu=report.cpu,
+        cores=report.cores,
+        platform=f"{platform.system()} {platform.machine()}",
+        versions=package_versions() | installed,
+        threads=threads,
+        repeats=repeats,
+        warmup=warmup,
+        audio=audio,
+    )
