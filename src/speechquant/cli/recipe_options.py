@@ -14,6 +14,7 @@ from speechquant.jobs.recipe import Recipe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
 __all__ = ["recipe_options"]
@@ -29,8 +30,8 @@ _PANELS = {
 }
 
 
-def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes `**settings` one option per field of `Recipe`.
+def recipe_options(command: Callable[..., None], recipe: type[BaseModel] = Recipe) -> Callable[..., None]:
+    """Give a command that takes `**settings` one option per field of `recipe`.
 
     Options that are not given are None, so that they do not override a recipe file.
     """
@@ -39,7 +40,7 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
         for p in Signature.from_callable(command, eval_str=True).parameters.values()
         if p.kind != p.VAR_KEYWORD
     ]
-    fields = [_option(name, field) for name, field in Recipe.model_fields.items() if name not in _NOT_OPTIONS]
+    fields = [_option(name, field) for name, field in recipe.model_fields.items() if name not in _NOT_OPTIONS]
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:

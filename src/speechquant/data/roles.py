@@ -27,7 +27,12 @@ class _Use(NamedTuple):
 
 
 def check_roles(
-    calibration: Corpus | None, dev: Corpus | None, test: Corpus | None, *, allow_overlap: bool = False
+    calibration: Corpus | None,
+    dev: Corpus | None,
+    test: Corpus | None,
+    *,
+    train: Corpus | None = None,
+    allow_overlap: bool = False,
 ) -> list[str]:
     """Refuse an audio recording that serves in two roles.
 
@@ -38,6 +43,7 @@ def check_roles(
         calibration: None where the role is not filled; likewise the others.
         dev: used to select layers and cut-offs.
         test: used for the figures that are reported.
+        train: used to learn weights.
         allow_overlap: turn the error into a warning.
 
     Returns:
@@ -46,7 +52,7 @@ def check_roles(
     Raises:
         DataError: an overlap; names an utterance and both roles.
     """
-    filled = {"calibration": calibration, "dev": dev, "test": test}
+    filled = {"train": train, "calibration": calibration, "dev": dev, "test": test}
     uses = [_Use(role, item) for role, corpus in filled.items() if corpus is not None for item in corpus]
     warnings: list[str] = []
     for pair, examples in _shared_recordings(uses).items():

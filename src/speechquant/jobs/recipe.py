@@ -16,14 +16,24 @@ from speechquant.numerics import WeightMethod, calibrator_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-__all__ = ["Recipe", "load_recipe"]
+__all__ = [
+    "CALIBRATORS",
+    "Recipe",
+    "checked",
+    "explain",
+    "known_calibrator",
+    "load_recipe",
+    "parse_bits",
+    "read_settings",
+]
 
 _BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
 _MOST_CUTOFFS = 10_000
 _ROLES = ("calibration", "dev", "test")
 
 
-def _bit_widths(bits: str) -> tuple[int, int]:
+def parse_bits(bits: str) -> tuple[int, int]:
+    """Bits of weights and of activations from `w8a8`; a ValueError says what is impossible."""
     match = _BITS.fullmatch(bits.lower())
     if not match or not all(2 <= int(part) <= 16 for part in match.groups()):  # noqa: PLR2004
         raise ValueError(f"{bits!r} is not possible; write w8a8, w4a8, ...; each from 2 to 16")
@@ -45,13 +55,14 @@ def _cutoff_grid(cutoffs: str) -> tuple[float, ...]:
     return grid
 
 
-def _known_calibrator(name: str) -> str:
+def known_calibrator(name: str) -> str:
+    """The name, or a ValueError that lists the names there are."""
     if name not in calibrator_names():
         raise ValueError(f"choose {_listed(calibrator_names())}, not {name!r}")
     return name
 
 
-def _checked(parse: Callable[[str], object]) -> AfterValidator:
+def checked(parse: Callable[[str], object]) -> AfterValidator:
     """Refuses what `parse` refuses and keeps the text."""
 
     def check(text: str) -> str:
@@ -65,7 +76,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-_CALIBRATORS = {"enum": list(calibrator_names())}
+CALIBRATORS = {"enum": list(calibrator_names())}
 
 
 class Recipe(BaseModel):
@@ -88,12 +99,12 @@ class Recipe(BaseModel):
     ] = None
     method: Annotated[
         str,
-        AfterValidator(_known_calibrator),
-        Field(description="How scales are found.", json_schema_extra=_CALIBRATORS),
+        AfterValidator(known_calibrator),
+        Field(description="How scales are found.", json_schema_extra=CALIBRATORS),
     ] = "stablequant"
     bits: Annotated[
         str,
-        _checked(_bit_widths),
+        checked(parse_bits),
         Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16."),
     ] = "w8a8"
     gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = (
@@ -101,7 +112,7 @@ class Recipe(BaseModel):
     )
     cutoffs: Annotated[
         str,
-        _checked(_cutoff_grid),
+        checked(_cutoff_grid),
         Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes."),
     ] = "0:0.5:0.01"
     per_layer: Annotated[
@@ -110,8 +121,8 @@ class Recipe(BaseModel):
     select_bits: Annotated[int, Field(ge=2, le=16, description="Bits while layers are selected.")] = 8
     select_with: Annotated[
         str,
-        AfterValidator(_known_calibrator),
-        Field(description="Calibrator while layers are selected.", json_schema_extra=_CALIBRATORS),
+        AfterValidator(known_calibrator),
+        Field(description="Calibrator while layers are selected.", json_schema_extra=CALIBRATORS),
     ] = "max"
     select_weights: Annotated[bool, Field(description="Quantize weights too while a layer is tested.")] = (
         False
@@ -170,7 +181,7 @@ class Recipe(BaseModel):
     @property
     def bit_widths(self) -> tuple[int, int]:
         """Bits of weights and of activations."""
-        return _bit_widths(self.bits)
+        return parse_bits(self.bits)
 
     @property
     def cutoff_grid(self) -> tuple[float, ...]:
@@ -194,15 +205,22 @@ def load_recipe(path: Path | None = None, **settings: Any) -> Recipe:
     """
     given = {name: value for name, value in settings.items() if value is not None}
     excluded = _ROLES if "audio_only" in given else ("audio_only",) if given.keys() & set(_ROLES) else ()
-    kept = {name: value for name, value in (_read(path) if path else {}).items() if name not in excluded}
+    kept = {
+        name: value for name, value in (read_settings(path) if path else {}).items() if name not in excluded
+    }
     values = {**kept, **given}
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explain(error, path, given.keys())) from error
+        raise RecipeError(explain(error, path, given.keys())) from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a YAML file.
+
+    Raises:
+        RecipeError: it cannot be read, or is no mapping.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -212,7 +230,7 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _explain(error: ValidationError, path: Path | None, given: Collection[str]) -> str:
+def explain(error: ValidationError, path: Path | None, given: Collection[str]) -> str:
     """One line that names the flag, or the setting with the file that it stands in."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])

@@ -1,0 +1,147 @@
+"""What the user asks of training: one typed model behind the command line, the Python verb and the YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic reads annotations
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from speechquant.errors import RecipeError
+from speechquant.jobs.recipe import CALIBRATORS, checked, explain, known_calibrator, parse_bits, read_settings
+
+__all__ = ["LearnMethod", "LearnRecipe", "load_learn_recipe"]
+
+LearnMethod = Literal["qat", "float"]
+
+
+class LearnRecipe(BaseModel):
+    """The settings of `speechquant learn`; field descriptions are the help texts of the command."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str, Field(description="Model folder, hub id, `demo` or `demo:hubert-mini`.")]
+    output: Annotated[Path, Field(description="Folder of the result: an artifact, or a float model.")]
+    train: Annotated[str, Field(description="Transcribed speech to learn from.")]
+    dev: Annotated[str, Field(description="Transcribed speech on which the best weights are chosen.")]
+    test: Annotated[str | None, Field(description="Transcribed speech on which the result is reported.")] = (
+        None
+    )
+    method: Annotated[
+        LearnMethod,
+        Field(description="Train with quantizers, or without them as a control on the same schedule."),
+    ] = "qat"
+    bits: Annotated[
+        str,
+        checked(parse_bits),
+        Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16."),
+    ] = "w8a8"
+    start: Annotated[
+        Path | None,
+        Field(description="Artifact of the same model whose activation ranges training starts from."),
+    ] = None
+    calibrator: Annotated[
+        str,
+        AfterValidator(known_calibrator),
+        Field(description="Finds these ranges without an artifact.", json_schema_extra=CALIBRATORS),
+    ] = "percentile"
+    percentile: Annotated[
+        float, Field(gt=0, le=100, description="Percent of magnitudes that percentile calibration keeps.")
+    ] = 99.9
+    step_sizes: Annotated[
+        Literal["learned", "fixed"],
+        Field(description="Learn the scales too (LSQ), or keep those of the start."),
+    ] = "learned"
+    include: Annotated[
+        tuple[str, ...], Field(description="Quantize only layers that match a pattern, such as 'encoder.*'.")
+    ] = ()
+    exclude: Annotated[tuple[str, ...], Field(description="Keep layers that match a pattern in float.")] = ()
+    steps: Annotated[int, Field(ge=1, description="Updates of the weights.")] = 400
+    batch: Annotated[int, Field(ge=1, description="Utterances per update, over all processes.")] = 8
+    learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate of the weights.")] = 2e-5
+    scale_learning_rate: Annotated[
+        float, Field(ge=0, description="Peak learning rate of the scales' logarithms.")
+    ] = 1e-3
+    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the updates before the peak.")] = 0.1
+    weight_decay: Annotated[float, Field(ge=0, description="Of AdamW, on matrices and kernels.")] = 0.0
+    clip: Annotated[float, Field(ge=0, description="Largest norm of the gradient, 0 for any.")] = 1.0
+    task_weight: Annotated[
+        float, Field(ge=0, description="Weight of the model's own loss; 0 needs no transcripts.")
+    ] = 1.0
+    distillation: Annotated[
+        float, Field(ge=0, description="Weight of the divergence from the float model's output.")
+    ] = 1.0
+    temperature: Annotated[float, Field(gt=0, description="Softens both sides of that divergence.")] = 1.0
+    spec_augment: Annotated[
+        bool, Field(description="Mask features where the model's configuration says so.")
+    ] = True
+    bf16: Annotated[bool, Field(description="Compute matrix products of the training in bfloat16.")] = False
+    maximum_seconds: Annotated[
+        float, Field(gt=0, le=120, description="Leave longer recordings out of the training.")
+    ] = 30.0
+    batch_seconds: Annotated[
+        float, Field(gt=0, description="Seconds of audio that run at once; bounds the memory.")
+    ] = 32.0
+    evaluate_every: Annotated[int, Field(ge=1, description="Updates between two evaluations on dev.")] = 50
+    check_minutes: Annotated[
+        float | None, Field(gt=0, description="Use a random part of dev for them; by default all.")
+    ] = None
+    patience: Annotated[
+        int, Field(ge=0, description="Stop after so many evaluations without a better one, 0 for never.")
+    ] = 0
+    normalizer: Annotated[
+        str | None, Field(description="Text normaliser for WER; by default what suits the model's output.")
+    ] = None
+    train_minutes: Annotated[
+        float | None, Field(gt=0, description="Use a random part of the training speech.")
+    ] = None
+    dev_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the dev speech.")] = (
+        None
+    )
+    test_minutes: Annotated[
+        float | None, Field(gt=0, description="Use a random part of the test speech.")
+    ] = None
+    seed: Annotated[int, Field(description="Seed of the order, of dropout and of random parts.")] = 0
+    threads: Annotated[int | None, Field(ge=1, description="CPU threads; all cores by default.")] = None
+    allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
+    strict: Annotated[
+        bool, Field(description="Stop at the first unusable utterance instead of skipping it.")
+    ] = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.task_weight and not self.distillation:
+            raise ValueError("--task-weight and --distillation are both 0, so there is nothing to learn")
+        if self.method == "float" and not self.task_weight:
+            raise ValueError(
+                "--method float learns nothing without --task-weight: it starts as its own teacher"
+            )
+        if self.method == "float" and self.start is not None:
+            raise ValueError(
+                "--start and --method float exclude each other: there are no ranges to start from"
+            )
+        return self
+
+    @property
+    def bit_widths(self) -> tuple[int, int]:
+        """Bits of weights and of activations."""
+        return parse_bits(self.bits)
+
+    def to_yaml(self, command: str) -> str:
+        """The settings as YAML that opens with the command that repeats the run."""
+        values = self.model_dump(mode="json")
+        return f"# {command}\n" + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def load_learn_recipe(path: Path | None = None, **settings: Any) -> LearnRecipe:
+    """A recipe from a YAML file, from keyword settings that override it, or both; None does not count.
+
+    Raises:
+        RecipeError: the file cannot be read, or a setting is unknown or out of range.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        return LearnRecipe.model_validate({**(read_settings(path) if path else {}), **given})
+    except ValidationError as error:
+        raise RecipeError(explain(error, path, given.keys())) from error
