@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechquant.artifact import ArtifactContents, check_target, save_artifact, shared_or_by_layer
-from speechquant.errors import StorageError
+from speechquant.artifact import ArtifactContents, save_artifact, shared_or_by_layer
 from speechquant.evaluation import EvaluationStore
 from speechquant.jobs.progress import Silent
 from speechquant.jobs.quantization.figures import describe, license_of
@@ -22,6 +18,7 @@ from speechquant.jobs.quantization.spelling import unwritable
 from speechquant.jobs.quantization.workbench import Workbench
 from speechquant.jobs.scratch import scratch_folder
 from speechquant.jobs.sources import open_corpora, resolve_model
+from speechquant.jobs.surroundings import check_output, peak_rss_mb, set_threads, work_folder
 from speechquant.metrics import warn_if_too_small
 from speechquant.models import load_model
 from speechquant.numerics import ScaleTable
@@ -29,6 +26,7 @@ from speechquant.report import judge, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from speechquant.data import Corpus
     from speechquant.evaluation import Evaluation, Evaluator
@@ -67,11 +65,11 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
     """
     listener = progress or Silent()
     seconds: dict[str, float] = {}
-    _check_output(recipe.output)
-    _set_threads(recipe.threads)
+    check_output(recipe.output)
+    set_threads(recipe.threads)
     corpora = open_corpora(recipe)
     model = load_model(resolve_model(recipe.model))
-    work = _work_folder(recipe.output)
+    work = work_folder(recipe.output)
     with EvaluationStore(work / "evaluations.sqlite") as store:
         bench = Workbench(model, corpora, recipe, store, work, listener)
         _ = bench.layers
@@ -90,7 +88,7 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
         with scratch_folder(work) as scratch:
             on_test, engines = measure_engines(bench, histograms, search.table, scratch, seconds)
             findings = Findings(
-                histograms, search, on_dev, on_test, engines, seconds, warnings, _peak_rss_mb()
+                histograms, search, on_dev, on_test, engines, seconds, warnings, peak_rss_mb()
             )
             metrics = describe(bench, findings)
             page = report_data(bench, findings, metrics)
@@ -156,37 +154,6 @@ def _warnings(bench: Workbench, dev_words: int) -> tuple[str, ...]:
     small = warn_if_too_small(dev_words, recipe.gamma) if recipe.method == "stablequant" else None
     found = (*corpora.warnings, *spelling, f"dev: {small}" if small else None)
     return tuple(warning for warning in found if warning)
-
-
-def _check_output(output: Path) -> None:
-    check_target(output)
-    # The folder is replaced at the end, which would leave the shell and relative paths in a deleted one.
-    if Path.cwd().is_relative_to(output.resolve()):
-        raise StorageError(f"{output}: is the folder you are in; choose another one for the artifact")
-
-
-def _work_folder(output: Path) -> Path:
-    work = output.with_name(output.name + ".work")
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{work}: cannot be made ({error.strerror}); choose another output folder"
-        ) from error
-    return work
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def _peak_rss_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts KiB, macOS bytes.
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 @contextmanager
