@@ -34,7 +34,7 @@ def with_cuda(monkeypatch):
     def make(started):
         asked = []
 
-        def session(path, settings, providers):
+        def session(path, settings, providers, **_settings):
             asked.append(providers)
             return SimpleNamespace(get_providers=lambda: started, get_outputs=list)
 

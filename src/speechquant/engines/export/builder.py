@@ -21,17 +21,25 @@ class Builder:
         self.anchor = anchor
         self.prefix = prefix
 
-    def op(self, op_type: str, *inputs: ir.Value | None, name: str = "", **attributes: Any) -> ir.Value:
+    def op(
+        self, op_type: str, *inputs: ir.Value | None, name: str = "", domain: str = "", **attributes: Any
+    ) -> ir.Value:
         """One node with one output; `name` makes its name memorable, otherwise it gets a number."""
-        return self.multi(op_type, *inputs, outputs=1, name=name, **attributes)[0]
+        return self.multi(op_type, *inputs, outputs=1, name=name, domain=domain, **attributes)[0]
 
     def multi(
-        self, op_type: str, *inputs: ir.Value | None, outputs: int, name: str = "", **attributes: Any
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        outputs: int,
+        name: str = "",
+        domain: str = "",
+        **attributes: Any,
     ) -> tuple[ir.Value, ...]:
         """One node with several outputs."""
         unique = self._unique(name or op_type)
         node = ir.Node(
-            "",
+            domain,
             op_type,
             inputs,
             ir.convenience.convert_attributes(attributes),

@@ -9,11 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from speechquant.engines.export.builder import replace
+from speechquant.engines.export.dialects.norm import fold_norm, norm_behind
 from speechquant.engines.export.dialects.qdq import (
-    dequantize,
     dequantize_weight,
     name_of,
     on_grid,
+    product,
     quantize,
     zero_point,
 )
@@ -96,10 +97,15 @@ def _ordinary(b: Builder, job: Job, shape: _Shape) -> str:
     matrix = job.values.transpose(2, 1, 0).reshape(kernel * channels, out)
     extra = (window_frames(kernel, unit) - kernel) * channels
     weight = b.const(np.pad(matrix, ((0, extra), (0, 0))), "weight")
-    right = dequantize_weight(b, weight, b.const(job.scale, "weight_scale"), axis=1)
-    product = b.op("MatMul", dequantize(b, windows, job.activation), right)
-    _finish(b, job, product)
-    return name_of(product)
+    scale = b.const(job.scale, "weight_scale")
+    output, bias = job.operator.output, _bias(job)
+    if norm := norm_behind(job.operator, weight):
+        # A constant added to a channel has no effect on what its norm makes of it.
+        scale, bias = fold_norm(b, windows, job.activation, weight, scale, norm=norm)
+        output = norm.outputs[0]
+    result = product(b, windows, job.activation, weight, scale, bias=bias)
+    replace(output, b.op("Transpose", result, perm=[0, 2, 1]))
+    return name_of(result)
 
 
 def _grouped(b: Builder, job: Job, shape: _Shape) -> str:
@@ -109,10 +115,10 @@ def _grouped(b: Builder, job: Job, shape: _Shape) -> str:
     out, channels, kernel = job.values.shape
     size = out // shape.groups
     step = _BLOCK * shape.stride
-    integers = b.op("Reshape", _channel_last(b, job), b.ints(0, 0, shape.groups, channels))
+    grouped = b.op("Reshape", _channel_last(b, job), b.ints(0, 0, shape.groups, channels))
     windows = gather_windows(
         b,
-        b.op("Transpose", integers, perm=[0, 2, 1, 3]),
+        b.op("Transpose", grouped, perm=[0, 2, 1, 3]),
         axis=2,
         kernel=kernel + step - shape.stride,
         stride=step,
@@ -123,16 +129,19 @@ def _grouped(b: Builder, job: Job, shape: _Shape) -> str:
         fill=zero_point(b),
     )
     weight = _block_weight(b, job, shape)
-    product = b.op("MatMulInteger", windows, weight, zero_point(b), b.const(np.int8(0), "weight_zero_point"))
+    integers = b.op("MatMulInteger", windows, weight, zero_point(b), b.const(np.int8(0), "weight_zero_point"))
     steps = np.float32(job.activation.scale) * job.scale.reshape(shape.groups, 1, size)
     scales = b.const(np.tile(steps, (1, 1, _BLOCK)), "product_scale")
-    values = b.op("Mul", b.op("Cast", product, to=ir.DataType.FLOAT), scales)
+    values = b.op("Mul", b.op("Cast", integers, to=ir.DataType.FLOAT), scales)
     values = b.op("Reshape", values, b.ints(0, 0, 0, _BLOCK, size))
     values = b.op("Reshape", b.op("Transpose", values, perm=[0, 2, 3, 1, 4]), b.ints(0, -1, out))
     surplus = b.op("Add", b.op("Shape", job.operator.input, start=2, end=3), b.ints(sum(shape.pads) - kernel))
     frames = b.op("Add", b.op("Div", surplus, b.ints(shape.stride)), b.ints(1))
-    _finish(b, job, b.op("Slice", values, b.ints(0), frames, b.ints(1)))
-    return name_of(product)
+    values = b.op("Slice", values, b.ints(0), frames, b.ints(1))
+    bias = _bias(job)
+    values = values if bias is None else b.op("Add", values, bias)
+    replace(job.operator.output, b.op("Transpose", values, perm=[0, 2, 1]))
+    return name_of(integers)
 
 
 def _block_weight(b: Builder, job: Job, shape: _Shape) -> ir.Value:
@@ -161,8 +170,7 @@ def _channel_last(b: Builder, job: Job) -> ir.Value:
     return quantize(b, b.op("Transpose", job.operator.input, perm=[0, 2, 1]), job.activation)
 
 
-def _finish(b: Builder, job: Job, product: ir.Value) -> None:
-    """Add the bias to a product (batch, time, out) and put channels first again."""
-    if job.operator.bias is not None:
-        product = b.op("Add", product, job.operator.bias)
-    replace(job.operator.output, b.op("Transpose", product, perm=[0, 2, 1]))
+def _bias(job: Job) -> ir.Value | None:
+    """The bias; None where there is none, for which torch.onnx writes a node that makes zeros."""
+    bias = job.operator.bias
+    return bias if bias is not None and bias.is_initializer() else None

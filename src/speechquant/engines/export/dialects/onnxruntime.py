@@ -10,7 +10,15 @@ import onnx_ir as ir
 from speechquant.engines.export.builder import Builder, replace
 from speechquant.engines.export.dialects.base import Dialect, Lowered, register
 from speechquant.engines.export.dialects.convolution import write_conv
-from speechquant.engines.export.dialects.qdq import array, dequantize_weight, name_of, on_grid, overwrite
+from speechquant.engines.export.dialects.qdq import (
+    array,
+    dequantize_weight,
+    name_of,
+    on_grid,
+    overwrite,
+    product,
+    quantize,
+)
 from speechquant.engines.export.plan import fuse, plan
 
 if TYPE_CHECKING:
@@ -25,9 +33,9 @@ __all__ = ["OnnxRuntimeDialect"]
 
 @register
 class OnnxRuntimeDialect(Dialect):
-    """The form that ONNX Runtime turns into MatMulIntegerToFloat, with the same results as the simulation.
+    """MatMulIntegerToFloat, ONNX Runtime's integer product with a float result, as the simulation has it.
 
-    Q -> DQ -> MatMul <- DQ(weight) needs no quantizer behind it, so products keep float accuracy. Integer
+    It needs no quantizer behind it, so products keep float accuracy. Integer
     convolutions would need one before the activation function, where ranges are widest; so convolutions
     become MatMuls over gathered windows. Linears that read the same value with the same scale become one
     MatMul.
@@ -59,21 +67,16 @@ class OnnxRuntimeDialect(Dialect):
 
 def _write_linears(b: Builder, group: Sequence[Job]) -> str:
     """Linears that read one value: one MatMul, then Split. Returns the name of the MatMul."""
+    job = group[0]
     weight = b.const(np.concatenate([job.values for job in group]).T, "weight")
     scales = [job.scale for job in group if job.scale is not None]
-    if scales:
-        weight = dequantize_weight(b, weight, b.const(np.concatenate(scales), "weight_scale"), axis=1)
-    job = group[0]
-    product = b.op("MatMul", on_grid(b, job.operator.input, job.activation), weight)
-    node = name_of(product)
+    scale = b.const(np.concatenate(scales), "weight_scale") if scales else None
     biases = [array(j.operator.bias) for j in group if j.operator.bias is not None]
-    if biases:
-        product = b.op("Add", product, b.const(np.concatenate(biases), "bias"))
-    parts: tuple[ir.Value, ...] = (product,)
+    bias = b.const(np.concatenate(biases), "bias") if biases else None
+    result, node = _multiply(b, job, weight, scale, bias)
+    parts: tuple[ir.Value, ...] = (result,)
     if len(group) > 1:
-        parts = b.multi(
-            "Split", product, b.ints(*(len(j.values) for j in group)), outputs=len(group), axis=-1
-        )
+        parts = b.multi("Split", result, b.ints(*(len(j.values) for j in group)), outputs=len(group), axis=-1)
     for part, member in zip(parts, group, strict=True):
         replace(member.operator.output, part)
     return node
@@ -95,16 +98,28 @@ def _write_tied(b: Builder, job: Job, shared: dict[int, tuple[ir.Value, ir.Value
         if key in shared:
             _write_embedding(b, operator, *shared[key])
         return None
-    if key in shared:
-        weight = dequantize_weight(b, *shared[key], axis=1)
-    else:
+    weight, scale = shared.get(key, (None, None))
+    if weight is None:
         weight = b.op("Transpose", operator.weight, perm=[1, 0])
-    product = b.op("MatMul", on_grid(b, operator.input, job.activation), weight)
-    node = name_of(product)
-    if operator.bias is not None:
-        product = b.op("Add", product, operator.bias)
-    replace(operator.output, product)
+    result, node = _multiply(b, job, weight, scale, operator.bias)
+    replace(operator.output, result)
     return node
+
+
+def _multiply(
+    b: Builder, job: Job, weight: ir.Value, scale: ir.Value | None, bias: ir.Value | None
+) -> tuple[ir.Value, str]:
+    """The input of a job times a matrix (in, out). Returns the result and the name of the node that multiplies."""
+    if job.integer:
+        assert job.activation is not None
+        assert scale is not None
+        integers = quantize(b, job.operator.input, job.activation)
+        result = product(b, integers, job.activation, weight, scale, bias=bias)
+        return result, name_of(result)
+    right = weight if scale is None else dequantize_weight(b, weight, scale, axis=1)
+    result = b.op("MatMul", on_grid(b, job.operator.input, job.activation), right)
+    node = name_of(result)
+    return (result if bias is None else b.op("Add", result, bias)), node
 
 
 def _write_embedding(b: Builder, operator: Operator, integers: ir.Value, scales: ir.Value) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "name_of",
     "on_grid",
     "overwrite",
+    "product",
     "quantize",
     "zero_point",
 ]
@@ -64,6 +65,34 @@ def dequantize_weight(b: Builder, integers: ir.Value, scales: ir.Value, *, axis:
     assert scales.shape is not None
     zeros = b.const(np.zeros(scales.shape.numpy(), np.int8), "weight_zero_point")
     return b.op("DequantizeLinear", integers, scales, zeros, axis=axis)
+
+
+def product(
+    b: Builder,
+    integers: ir.Value,
+    activation: Activation,
+    weight: ir.Value,
+    scales: ir.Value,
+    *,
+    bias: ir.Value | None,
+) -> ir.Value:
+    """uint8 (..., in) times int8 (in, out), in float, with the bias.
+
+    ONNX Runtime makes this operator of Q -> DQ -> MatMul <- DQ(weight) by itself, but leaves the bias in an
+    operator of its own, which reads and writes the whole result once more.
+    """
+    step = b.const(np.float32(activation.scale), "scale")
+    return b.op(
+        "MatMulIntegerToFloat",
+        integers,
+        weight,
+        step,
+        scales,
+        zero_point(b),
+        None,
+        bias,
+        domain="com.microsoft",
+    )
 
 
 def array(value: ir.Value) -> NDArray[Any]:
