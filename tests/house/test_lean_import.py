@@ -25,6 +25,7 @@ EXEMPT = (
     "speechquant.models",
     "speechquant.simulation",
     "speechquant.search",
+    "speechquant.learn",
     "speechquant.report",
     "speechquant.engines.export",
     "speechquant.jobs.quantization",

@@ -23,6 +23,7 @@ ROOMS = (
     "models",
     "simulation",
     "search",
+    "learn",
     "engines",
     "artifact",
     "report",
