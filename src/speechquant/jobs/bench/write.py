@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["write"]
 
+_FIGURE = re.compile(r"latency(-batch\d+)?\.svg")
+
 
 def write(result: BenchResult, folder: str | Path) -> tuple[Path, ...]:
     """Write `bench.json`, `bench.md` and `latency.svg`, one more figure for every further batch size.
 
-    Files of these names are replaced; others in the folder stay.
+    Files of these names are replaced, figures of an earlier run are removed; others in the folder stay.
 
     Returns:
         What was written.
@@ -47,6 +50,9 @@ def write(result: BenchResult, folder: str | Path) -> tuple[Path, ...]:
     files["bench.md"] = "\n".join(_lines(result, figures)) + "\n"
     try:
         home.mkdir(parents=True, exist_ok=True)
+        for old in home.glob("latency*.svg"):
+            if _FIGURE.fullmatch(old.name) and old.name not in files:
+                old.unlink()
         for name, text in files.items():
             (home / name).write_text(text, encoding="utf-8")
     except OSError as error:
