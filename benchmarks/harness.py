@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("speechquant", "torch", "transformers", "onnx", "onnxruntime", "numpy")
+PACKAGES = ("speechquant", "torch", "transformers", "onnx", "onnxruntime", "openvino", "nncf", "numpy")
 
 
 def provenance(about: str) -> dict[str, Any]:

@@ -1,0 +1,8 @@
+"""All makers: importing this registers them."""
+
+from __future__ import annotations
+
+import importlib
+
+for _name in ("peer_ours", "peer_onnxruntime", "peer_nncf"):
+    importlib.import_module(_name)
