@@ -1,7 +1,8 @@
-"""Read back from an engine which operators it really runs in 8-bit integers."""
+"""Read back from an engine which operators it runs in 8-bit integers, and which hold weights in 4 bits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from speechquant.engines.base import import_engine
@@ -11,15 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    Reader = Callable[[Path, Sequence[str]], set[str]]
+    Reader = Callable[[Path, Sequence[str]], "Reading"]
 
-__all__ = ["read_coverage", "register_reader"]
+__all__ = ["Reading", "read_coverage", "register_reader"]
 
 _READERS: dict[str, Reader] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Names of nodes: those that multiply 8-bit integers, and those whose weight an engine keeps in 4 bits."""
+
+    int8: frozenset[str]
+    weights_4bit: frozenset[str] = frozenset()
+
+
 def register_reader(dialect: str) -> Callable[[Reader], Reader]:
-    """Let an engine be read: a function (graph, names of nodes) -> those that multiply 8-bit integers."""
+    """Let an engine be read: a function (graph, names of nodes) -> what became of them."""
 
     def decorate(reader: Reader) -> Reader:
         _READERS[dialect] = reader
@@ -45,16 +54,24 @@ def read_coverage(folder: Path, manifest: Manifest | None = None) -> Coverage:
     manifest = manifest or Manifest.load(folder)
     import_engine(manifest.dialect)
     reader = _READERS[manifest.dialect]
-    integer = {}
+    readings = {}
     for file in manifest.files:
         nodes = [record.node for record in manifest.operators if record.part == file.part]
-        integer[file.part] = reader(manifest.path(folder, file.part), nodes)
-    fast: list[str] = []
+        readings[file.part] = reader(manifest.path(folder, file.part), nodes)
+    int8: list[str] = []
+    small: list[str] = []
+    expanded: list[str] = []
     slow: dict[str, bool] = {}
     for record in manifest.operators:
-        if record.node in integer.get(record.part, ()):
-            fast += record.modules
+        reading = readings.get(record.part, Reading(frozenset()))
+        if record.node in reading.int8:
+            int8 += record.modules
+        elif record.node in reading.weights_4bit:
+            small += record.modules
+        elif record.weights_4bit:
+            expanded += record.modules
         else:
             slow |= dict.fromkeys(record.modules, record.int8)
     total = sum(len(record.modules) for record in manifest.operators)
-    return Coverage(len(fast), total, tuple(slow), tuple(name for name, asked in slow.items() if asked))
+    broken = tuple(name for name, asked in slow.items() if asked)
+    return Coverage(len(int8), total, tuple(slow), broken, len(small), tuple(expanded))

@@ -37,7 +37,9 @@ class Coverage:
     """How many of a model's weight-bearing operators an engine runs in 8-bit integers.
 
     `fallbacks` are the dotted paths of those that run in float; `broken` those among them for which the scale
-    table asks for 8 bits, so that anything in it is a defect of the export.
+    table asks for 8 bits, so that anything in it is a defect of the export. Operators with 4-bit weights compute
+    in float too but are counted apart: `weights_4bit` is the number of those whose weight the engine keeps in 4
+    bits, `expanded` are those whose 4-bit weight it makes float when it loads the file.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
@@ -46,6 +48,13 @@ class Coverage:
     total: Count
     fallbacks: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    weights_4bit: Count = 0
+    expanded: tuple[str, ...] = ()
+
+    @property
+    def small(self) -> int:
+        """How many operators have small weights in the file: 8-bit products, or 4 bits in any form."""
+        return self.int8 + self.weights_4bit + len(self.expanded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,8 @@ class EngineFile:
 class OperatorRecord:
     """One multiplication of a graph and the operators of the model that it computes.
 
-    `node` is its name in the file of `part`; `int8` says that the scale table asks for 8-bit integers.
+    `node` is its name in the file of `part`; `int8` says that the scale table asks for 8-bit integers,
+    `weights_4bit` that the file has the weight in 4 bits.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
@@ -73,6 +83,7 @@ class OperatorRecord:
     modules: tuple[str, ...]
     node: str
     int8: bool
+    weights_4bit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

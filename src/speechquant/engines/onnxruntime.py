@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from speechquant.engines.base import register
-from speechquant.engines.coverage import register_reader
+from speechquant.engines.coverage import Reading, register_reader
 from speechquant.engines.recognizers import recognizer_of
 from speechquant.engines.session import SessionOptions, open_session
 from speechquant.errors import EngineError, MissingExtraError
@@ -18,6 +18,7 @@ from speechquant.errors import EngineError, MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import onnx
     from numpy.typing import NDArray
 
     from speechquant.decoding import BPEVocabulary, CTCVocabulary, Recognizer
@@ -38,6 +39,8 @@ INTEGER_OPERATORS = frozenset(
     }
 )
 """ONNX Runtime's operators that multiply 8-bit integers."""
+
+_SMALL = 4
 
 
 @register("onnxruntime")
@@ -89,8 +92,8 @@ class OnnxRuntimeGraph:
 
 
 @register_reader("onnxruntime")
-def integer_nodes(path: Path, nodes: Sequence[str]) -> set[str]:
-    """Those of `nodes` that become integer operators when ONNX Runtime optimises the graph."""
+def read_nodes(path: Path, nodes: Sequence[str]) -> Reading:
+    """What becomes of `nodes` when ONNX Runtime optimises the graph."""
     try:
         import onnx
     except ImportError as error:
@@ -101,4 +104,11 @@ def integer_nodes(path: Path, nodes: Sequence[str]) -> set[str]:
         target = Path(scratch) / "optimized.onnx"
         open_session(path, SessionOptions(threads=1, optimized=target))
         graph: Iterable[onnx.NodeProto] = onnx.load(target, load_external_data=False).graph.node
-        return {node.name for node in graph if node.op_type in INTEGER_OPERATORS} & set(nodes)
+        integer = {node.name for node in graph if node.op_type in INTEGER_OPERATORS}
+        small = {node.name for node in graph if node.op_type == "MatMulNBits" and _bits(node) <= _SMALL}
+    return Reading(frozenset(integer & set(nodes)), frozenset(small & set(nodes)))
+
+
+def _bits(node: onnx.NodeProto) -> int:
+    """The width of the weight of a MatMulNBits."""
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == "bits"), _SMALL)

@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 
 from speechquant.engines.base import register
-from speechquant.engines.coverage import register_reader
+from speechquant.engines.coverage import Reading, register_reader
 from speechquant.engines.options import EngineOptions
 from speechquant.engines.recognizers import recognizer_of
 from speechquant.errors import EngineError
@@ -30,6 +30,7 @@ __all__ = ["OpenVINOGraph", "open_recognizer"]
 _DEVICE = "CPU"
 _PRODUCTS = frozenset({"Convolution", "FullyConnected", "MatMul"})
 _INTEGERS = (openvino.Type.i8, openvino.Type.u8)
+_SMALL_INTEGERS = (openvino.Type.i4, openvino.Type.u4)
 
 
 @register("openvino")
@@ -92,16 +93,24 @@ class OpenVINOGraph:
         return request
 
 
-@register_reader("openvino")
 def integer_nodes(path: Path, nodes: Sequence[str]) -> set[str]:
     """Those of `nodes` that OpenVINO computes from 8-bit integers; the precision of the rest changes none."""
+    return set(read_nodes(path, nodes).int8)
+
+
+@register_reader("openvino")
+def read_nodes(path: Path, nodes: Sequence[str]) -> Reading:
+    """Which of `nodes` OpenVINO computes from 8-bit integers, and whose weight it keeps in 4 bits."""
     compiled = _compile(openvino.Core(), path, EngineOptions(threads=1))
-    found: set[str] = set()
+    integer: set[str] = set()
+    small: set[str] = set()
     for operator in compiled.get_runtime_model().get_ordered_ops():
-        if _text(operator, "layerType") in _PRODUCTS and _integer(operator):
+        if _text(operator, "layerType") in _PRODUCTS:
             names = set(_names(operator))
-            found |= {node for node in nodes if _computes(names, node)}
-    return found
+            found = {node for node in nodes if _computes(names, node)}
+            integer |= found if _integer(operator) else set()
+            small |= found if operator.get_input_element_type(1) in _SMALL_INTEGERS else set()
+    return Reading(frozenset(integer), frozenset(small))
 
 
 def _integer(operator: openvino.Node) -> bool:

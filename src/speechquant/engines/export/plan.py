@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Activation", "Job", "fuse", "plan"]
 
 _INT8_BITS = 8
+_INT4_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +45,36 @@ class Job:
     """One operator and what the table says about it.
 
     `values` is the weight in PyTorch's layout: int8 integers with one float32 `scale` per output channel, or
-    float32 where `scale` is None (not quantized, or with more than 8 bits and then rounded to its grid).
+    float32 where `scale` is None (not quantized, or with more than 8 bits and then rounded to its grid). With a
+    `group_size`, scales are (out, groups), and `bits` says whether the integers fit 4 bits or need 8.
     """
 
     operator: Operator
     activation: Activation | None
     values: NDArray[Any]
     scale: NDArray[np.float32] | None
+    group_size: int | None = None
+    bits: int = _INT8_BITS
 
     @property
     def integer(self) -> bool:
-        """Whether both sides of the product are integers of at most 8 bits."""
-        return self.activation is not None and self.activation.int8 and self.scale is not None
+        """Whether the product is one of integers of at most 8 bits, which scales within a channel rule out."""
+        whole = self.scale is not None and self.group_size is None
+        return self.activation is not None and self.activation.int8 and whole
+
+    @property
+    def weights_4bit(self) -> bool:
+        """Whether the weight is to be stored in 4 bits."""
+        return self.group_size is not None and self.bits == _INT4_BITS
 
 
-def plan(operator: Operator, table: ScaleTable | None) -> Job:
+def plan(operator: Operator, table: ScaleTable | None, *, groups: bool = True) -> Job:
     """Look an operator up in the table; a tied weight follows the entry of any of its owners.
+
+    Args:
+        operator: One of the graph.
+        table: Scales; None leaves everything in float.
+        groups: Whether the dialect can write weights in groups; else they are rounded to their grid in float.
 
     Raises:
         EngineError: the table has several scales for one activation.
@@ -71,9 +86,13 @@ def plan(operator: Operator, table: ScaleTable | None) -> Job:
     entry = _weight_entry(operator.modules, table)
     if entry is None:
         return Job(operator, activation, values, None)
+    size, bits = entry.spec.group_size, entry.spec.bits
     integers = quantize(values, entry.scale, entry.spec, axis=0)
-    if entry.spec.bits > _INT8_BITS:
-        return Job(operator, activation, dequantize(integers, entry.scale, axis=0), None)
+    if bits > _INT8_BITS or (size is not None and not groups):
+        return Job(operator, activation, dequantize(integers, entry.scale, axis=0, group_size=size), None)
+    if size is not None:
+        container = _INT4_BITS if bits <= _INT4_BITS else _INT8_BITS
+        return Job(operator, activation, integers.astype(np.int8), entry.scale, size, container)
     scale = np.broadcast_to(entry.scale.astype(np.float32), values.shape[:1]).copy()
     return Job(operator, activation, integers.astype(np.int8), scale)
 
@@ -93,7 +112,8 @@ def fuse(jobs: Iterable[Job], alone: AbstractSet[int]) -> list[list[Job]]:
         operator = job.operator
         key: tuple[object, ...] = (index,)
         if operator.kind == "linear" and id(operator.weight) not in alone:
-            key = (id(operator.input), job.activation, job.scale is None, operator.bias is None)
+            form = (job.scale is None, job.group_size, job.bits)
+            key = (id(operator.input), job.activation, form, operator.bias is None)
         groups.setdefault(key, []).append(job)
     return list(groups.values())
 

@@ -19,6 +19,7 @@ from onnxscript.optimizer import optimize_ir
 from speechquant.engines.coverage import read_coverage
 from speechquant.engines.export.attention import simplify_attention
 from speechquant.engines.export.dialects import dialect as dialect_of
+from speechquant.engines.export.dialects.groups import KEPT
 from speechquant.engines.export.layout import cancel_transposes, simplify_group_norm
 from speechquant.engines.export.locate import locate
 from speechquant.engines.export.trace import owners_of, trace
@@ -85,7 +86,10 @@ def export_onnx(
             path = folder / f"{part.name}.onnx"
             ir.save(graph, path)
             files.append(_describe(part.name, path))
-            records += [OperatorRecord(part.name, one.modules, one.node, one.int8) for one in lowered]
+            records += [
+                OperatorRecord(part.name, one.modules, one.node, one.int8, one.weights_4bit)
+                for one in lowered
+            ]
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
     manifest = Manifest(dialect, model.runtime, tuple(files), tuple(records))
@@ -110,7 +114,10 @@ def _tidy(model: ir.Model, rules: Dialect) -> None:
     """Fold what is constant, share what is equal, drop what nobody reads or what only a debugger would."""
     RemoveUnusedNodesPass()(model)
     # Engines fold these themselves when they load the file; folded here, it would have the weight twice.
-    optimize_ir(model, should_fold=lambda node: False if node.op_type in {"Transpose", "Pad"} else None)
+    optimize_ir(
+        model,
+        should_fold=lambda node: False if node.op_type in {"Transpose", "Pad"} or KEPT in node.meta else None,
+    )
     simplify_attention(model.graph)
     simplify_group_norm(model.graph)
     cancel_transposes(model.graph, rules.transposed)

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from speechquant.engines.coverage import register_reader
+from speechquant.engines.coverage import Reading, register_reader
 from speechquant.engines.tensorrt.graph import Graph, read_model
 from speechquant.engines.tensorrt.libraries import import_tensorrt
 from speechquant.engines.tensorrt.session import load_engine
@@ -23,6 +23,11 @@ _TYPE_FIELDS = ("Format/Datatype", "Datatype", "DataType")
 
 
 @register_reader("tensorrt")
+def read_nodes(path: Path, nodes: Sequence[str]) -> Reading:
+    """What becomes of `nodes`; nothing is written in 4 bits for TensorRT."""
+    return Reading(frozenset(integer_nodes(path, nodes)))
+
+
 def integer_nodes(path: Path, nodes: Sequence[str]) -> set[str]:
     """Those of `nodes` that run in 8-bit integers.
 

@@ -25,12 +25,14 @@ class Lowered:
     """One operator of the written graph.
 
     `modules` are the operators of the model that it computes (several where they were fused), `node` is the
-    name of the node that multiplies, `int8` whether the table asks for 8-bit integers.
+    name of the node that multiplies, `int8` whether the table asks for 8-bit integers, `weights_4bit` whether the
+    weight was written in 4 bits.
     """
 
     modules: tuple[str, ...]
     node: str
     int8: bool
+    weights_4bit: bool = False
 
 
 class Dialect(ABC):

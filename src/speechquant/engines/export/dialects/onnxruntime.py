@@ -10,6 +10,7 @@ import onnx_ir as ir
 from speechquant.engines.export.builder import Builder, replace
 from speechquant.engines.export.dialects.base import Dialect, Lowered, register
 from speechquant.engines.export.dialects.convolution import write_conv
+from speechquant.engines.export.dialects.nbits import write_grouped
 from speechquant.engines.export.dialects.qdq import (
     array,
     dequantize_weight,
@@ -54,14 +55,17 @@ class OnnxRuntimeDialect(Dialect):
         for group in fuse(jobs, alone=tied):
             job = group[0]
             b = Builder(graph, job.operator.node, job.operator.module)
-            if id(job.operator.weight) in tied:
+            if job.group_size is not None:
+                node = write_grouped(b, group, shared)
+            elif id(job.operator.weight) in tied:
                 node = _write_tied(b, job, shared)
             elif job.operator.kind == "conv":
                 node = write_conv(b, job)
             else:
                 node = _write_linears(b, group)
             if node is not None:
-                lowered.append(Lowered(tuple(j.operator.module for j in group), node, int8=job.integer))
+                modules = tuple(j.operator.module for j in group)
+                lowered.append(Lowered(modules, node, job.integer, job.weights_4bit))
         return tuple(lowered)
 
 

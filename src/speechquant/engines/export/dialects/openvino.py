@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from speechquant.engines.export.builder import Builder, replace
 from speechquant.engines.export.dialects.base import Dialect, Lowered, register
+from speechquant.engines.export.dialects.compressed import look_up, write_grouped
 from speechquant.engines.export.dialects.qdq import array, dequantize_weight, name_of, on_grid, overwrite
 from speechquant.engines.export.plan import fuse, plan
 
@@ -54,13 +55,16 @@ class OpenVINODialect(Dialect):
             if job.operator.kind == "embedding":
                 _write_embedding(b, job, shared)
                 continue
-            if job.operator.kind == "conv":
+            if job.group_size is not None:
+                node = write_grouped(b, group, _input(b, job), shared)
+            elif job.operator.kind == "conv":
                 node = _write_conv(b, job)
             elif id(job.operator.weight) in tied:
                 node = _write_tied(b, job, shared)
             else:
                 node = _write_linears(b, group)
-            lowered.append(Lowered(tuple(j.operator.module for j in group), node, int8=job.integer))
+            modules = tuple(j.operator.module for j in group)
+            lowered.append(Lowered(modules, node, job.integer, job.weights_4bit))
         return tuple(lowered)
 
 
@@ -135,7 +139,11 @@ def _write_tied(b: Builder, job: Job, shared: Shared) -> str:
 
 def _write_embedding(b: Builder, job: Job, shared: Shared) -> None:
     """Look ids up in integers (vocabulary, channels)."""
-    own, operator = _once(b, job, shared), job.operator
+    operator = job.operator
+    if job.group_size is not None:
+        replace(operator.output, look_up(b, job, shared))
+        return
+    own = _once(b, job, shared)
     if own is None:
         return
     integers, scales = own

@@ -46,7 +46,8 @@ class TensorRTDialect(Dialect):
         self, graph: ir.Graph, operators: Sequence[Operator], table: ScaleTable | None
     ) -> tuple[Lowered, ...]:
         """Rewrite `graph` in place; without a table everything stays in float."""
-        jobs = [plan(operator, table) for operator in operators]
+        # Weights in groups are written in float on their grid: TensorRT's own form of them has never been tried.
+        jobs = [plan(operator, table, groups=False) for operator in operators]
         tied = {id(job.operator.weight) for job in jobs if job.operator.kind == "embedding"}
         shared: dict[int, tuple[ir.Value, ir.Value]] = {}
         lowered = []
