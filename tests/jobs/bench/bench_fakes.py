@@ -54,5 +54,14 @@ def lean():
     return Fake()
 
 
+def expects(utterances, samples):
+    """Opens a recogniser that fails when it is given anything else."""
+
+    def check(fake):
+        assert fake.calls == [("fake", utterances, samples)], fake.calls
+
+    return Fake([], cost=check)
+
+
 def broken():
     raise ValueError("no such luck")

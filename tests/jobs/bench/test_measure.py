@@ -57,6 +57,13 @@ def test_the_other_process_imports_the_engine_alone():
     assert measure_footprint("lean", fakes.lean, WAVE, rate=16_000).peak_bytes
 
 
+def test_the_other_process_gets_the_whole_batch():
+    found = measure_footprint("b", partial(fakes.expects, 3, 16_000), WAVE, rate=16_000, batch=3)
+    assert found.batch == 3
+    with pytest.raises(EngineError, match="failed in a process"):
+        measure_footprint("b", partial(fakes.expects, 2, 16_000), WAVE, rate=16_000, batch=3)
+
+
 def test_what_cannot_be_opened_elsewhere_is_one_line():
     with pytest.raises(EngineError, match="mine cannot be opened in a process of its own"):
         measure_footprint("mine", lambda: None, WAVE, rate=16_000)
