@@ -14,6 +14,7 @@ from speechquant.cli.evaluate import evaluate
 from speechquant.cli.export import export
 from speechquant.cli.failures import Commands
 from speechquant.cli.inspect import inspect
+from speechquant.cli.learn import learn
 from speechquant.cli.quantize import quantize
 from speechquant.cli.transcribe import transcribe
 from speechquant.cli.verify import verify
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(rich_help_panel="Make")(quantize)
+app.command(rich_help_panel="Make")(learn)
 app.command("build-trt", rich_help_panel="Make")(build_trt)
 app.command(rich_help_panel="Make")(export)
 app.command(rich_help_panel="Use")(transcribe)

@@ -1,5 +1,7 @@
-"""What is learned from speech beyond scales: how weights are rounded."""
+"""What is learned from speech beyond scales: how weights are rounded, and training."""
 
+from speechquant.learn.float_model import save_float_model
+from speechquant.learn.qat import Quantizers, shared_inputs
 from speechquant.learn.rounding import (
     Reconstruction,
     RoundedWeights,
@@ -12,6 +14,7 @@ from speechquant.learn.rounding import (
 )
 
 __all__ = [
+    "Quantizers",
     "Reconstruction",
     "RoundedWeights",
     "Rounding",
@@ -20,4 +23,6 @@ __all__ = [
     "rounded",
     "rounding",
     "rounding_names",
+    "save_float_model",
+    "shared_inputs",
 ]

@@ -112,7 +112,8 @@ def _shake(network: torch.nn.Module) -> None:
 
 def _write_files(folder: Path, *, speaks: bool) -> None:
     ids = {letter: i for i, letter in enumerate(_LETTERS)}
-    specials = [{"id": i, "content": _LETTERS[i], "special": True} for i in range(4)]
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    specials = [{"id": i, "content": _LETTERS[i], **plain} for i in range(4)]
     files: dict[str, dict[str, Any]] = {
         "preprocessor_config.json": {
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",

@@ -18,6 +18,7 @@ from speechquant.report.data import (
     TranscriptRow,
 )
 from speechquant.report.page import render
+from speechquant.report.plots.learning import learning_file
 from speechquant.report.verdict import ALPHA, Verdict, judge
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "TranscriptRow",
     "Verdict",
     "judge",
+    "learning_file",
     "render",
 ]

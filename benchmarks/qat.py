@@ -1,0 +1,173 @@
+"""Quantization-aware training and its float control: word error rates before and after, on dev and test.
+
+    python benchmarks/qat.py demo:hubert-mini --train train.jsonl --steps 100 --batch 4 --out docs/results/qat
+    python benchmarks/qat.py demo --train train.jsonl --steps 150 --batch 8 --out docs/results/qat
+
+Every run resumes from its checkpoint in `<out>.work`; lines of other models stay in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from harness import cell, provenance
+
+from speechquant.jobs import Silent
+from speechquant.jobs.learn_recipe import LearnRecipe
+from speechquant.jobs.learning import learn
+
+RUNS = ("float", "w8a8", "w6a6", "w4a8", "w4a4")
+SYSTEMS = ("simulated", "trained")
+
+
+class Told(Silent):
+    """Prints notes."""
+
+    def note(self, message: str) -> None:
+        """Print it."""
+        print(message, flush=True)
+
+
+def main() -> None:
+    """Run all lines and write the table after each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--train", required=True)
+    parser.add_argument("--dev", default="demo:dev")
+    parser.add_argument("--test", default="demo:test")
+    parser.add_argument("--runs", nargs="+", default=list(RUNS), help="`float` first: it is the control")
+    parser.add_argument("--out", type=Path, required=True)
+    own, rest = parser.parse_known_args()
+    settings = {
+        name.removeprefix("--").replace("-", "_"): value
+        for name, value in zip(rest[::2], rest[1::2], strict=True)
+    }
+    path = own.out.with_suffix(".json")
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "runs": {}}
+    control: Any = None
+    for run in own.runs:
+        outcome = train(own, run, settings)
+        row, control = line(own.model, run, outcome, control)
+        known["rows"] = [r for r in known["rows"] if (r["model"], r["run"]) != (own.model, run)] + [row]
+        known["runs"][own.model] = provenance(__doc__ or "")
+        print({k: v for k, v in row.items() if k != "recipe"}, flush=True)
+        write(own.out, known)
+
+
+def train(own: argparse.Namespace, run: str, settings: dict[str, Any]) -> Any:
+    """One run, or what an earlier one left of it."""
+    place = own.out.with_name(own.out.name + ".work") / f"{own.model.replace(':', '-')}-{run}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    how = {"method": "float"} if run == "float" else {"method": "qat", "bits": run}
+    roles = {"train": own.train, "dev": own.dev, "test": own.test}
+    recipe = LearnRecipe.model_validate({"model": own.model, "output": place, **roles, **how, **settings})
+    return learn(recipe, progress=Told())
+
+
+def line(model: str, run: str, outcome: Any, control: Any) -> tuple[dict[str, Any], Any]:
+    """Figures on dev and test, with paired tests against the float model and against the float control."""
+    proof, metrics = outcome.proof, outcome.metrics
+    main = next(name for name in SYSTEMS if name in proof.reported)
+    if run == "float":
+        control = proof
+    row: dict[str, Any] = {"model": model, "run": run, "training": metrics["training"]}
+    rows = [json.loads(text) for text in (outcome.folder / "history.jsonl").read_text().splitlines()]
+    row["start"] = next(r["dev"]["wer"] for r in rows if "dev" in r)
+    for name, found in {"dev": proof.dev, "test": proof.reported}.items():
+        row[f"float {name}"] = found["float"].figures()
+        row[name] = found[main].figures() | {"p_value": found["float"].compare(found[main]).p_value}
+        if control is not None and run != "float":
+            other = {"dev": control.dev, "test": control.reported}[name]["trained"]
+            row[name]["p_control"] = other.compare(found[main]).p_value
+    if "quantized" in proof.reported:
+        engine = proof.reported["quantized"]
+        row["engine test"] = engine.figures() | {
+            "p_value": proof.reported["float"].compare(engine).p_value,
+            "agreement": metrics["agreement"],
+        }
+    kept = ("steps", "batch", "learning_rate", "scale_learning_rate", "distillation", "seed")
+    row["recipe"] = {name: setting(outcome, name) for name in kept}
+    return row, control
+
+
+def setting(outcome: Any, name: str) -> Any:
+    """A setting of the recipe that lies beside the result."""
+    import yaml
+
+    return yaml.safe_load((outcome.folder / "recipe.yaml").read_text(encoding="utf-8"))[name]
+
+
+def write(out: Path, known: dict[str, Any]) -> None:
+    """`<out>.json` and `<out>.md`."""
+    out.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    text = ["# Quantization-aware training and its float control", ""]
+    text += [
+        (
+            "WER in % (95 %), S/D/I, p against the float model before training (MAPSSWE, two-sided, \\*: p < 0.05); "
+            "p against the float control, which was trained on the same schedule without quantizers. The best of "
+            "all evaluations on a part of dev during training decides which weights are kept, so that dev rates "
+            "are too good; test was run once."
+        ),
+        "",
+    ]
+    for model in dict.fromkeys(row["model"] for row in known["rows"]):
+        text += table(model, [row for row in known["rows"] if row["model"] == model], known["runs"][model])
+    out.with_suffix(".md").write_text("\n".join(text), encoding="utf-8")
+
+
+def table(model: str, rows: list[dict[str, Any]], where: dict[str, Any]) -> list[str]:
+    """The lines of one model."""
+    head = [
+        "run",
+        "start, check",
+        "chosen, check",
+        "dev",
+        "p control",
+        "test",
+        "p control",
+        "engine test",
+        "s/update",
+    ]
+    lines = [head, ["---"] * len(head)]
+    first = rows[0]
+    lines.append(
+        ["float, untrained", "", "", cell(first["float dev"]), "", cell(first["float test"]), "", "", ""]
+    )
+    for row in rows:
+        training = row["training"]
+        lines.append(
+            [
+                "float control" if row["run"] == "float" else f"QAT {row['run'].upper()}",
+                f"{row['start']:.2f}",
+                f"{training['check']['best_wer']:.2f} ({training['best_update']} of {training['updates']})",
+                cell(row["dev"]),
+                p_text(row["dev"].get("p_control")),
+                cell(row["test"]),
+                p_text(row["test"].get("p_control")),
+                cell(row.get("engine test")),
+                f"{training['seconds_per_update']:.1f}" if training["seconds_per_update"] else "",
+            ]
+        )
+    words = f"dev {first['dev']['words']:,} words, test {first['test']['words']:,}"
+    check = f"check {first['training']['check']['words']:,} words of dev"
+    settings = ", ".join(f"{name} {value}" for name, value in first["recipe"].items())
+    text = [f"## {model}", "", f"{words}, {check}; {settings}.", ""]
+    text += ["| " + " | ".join(entries) + " |" for entries in lines]
+    text += ["", f"    {where['command']}", "", f"Commit {where['commit'][:12]}; {where['machine']}.", ""]
+    return text
+
+
+def p_text(p_value: float | None) -> str:
+    """`0.018*`, or nothing."""
+    if p_value is None:
+        return ""
+    return ("<0.001" if p_value < 0.001 else f"{p_value:.3f}") + ("\\*" if p_value < 0.05 else "")
+
+
+if __name__ == "__main__":
+    main()

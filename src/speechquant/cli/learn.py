@@ -1,0 +1,50 @@
+"""`speechquant learn`."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads annotations
+from typing import Annotated, Any
+
+import typer
+
+from speechquant.cli.recipe_options import recipe_options
+from speechquant.jobs.learn_recipe import LearnRecipe
+
+__all__ = ["learn"]
+
+_HELP = """Train a speech model with its quantizers in place, or without them as a control.
+
+Examples:
+
+    speechquant learn demo --train train.jsonl --dev demo:dev --test demo:test --bits w6a6 -o out
+
+    speechquant learn demo --train train.jsonl --dev demo:dev --method float -o control
+
+    speechquant learn ./my-model --train train/ --dev dev/ --start stablequant-artifact -o out
+"""
+
+
+def learn(
+    model: Annotated[
+        str | None, typer.Argument(help="Model folder, hub id, `demo` or `demo:hubert-mini`.")
+    ] = None,
+    *,
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML file of settings; options given here override it.")
+    ] = None,
+    **settings: Any,
+) -> None:
+    """Run the job; the help text is `_HELP`."""
+    from speechquant.cli.learn_summary import print_learned
+    from speechquant.cli.progress import StderrProgress
+    from speechquant.jobs.learn_recipe import load_learn_recipe
+    from speechquant.jobs.learning import learn as job
+
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    outcome = job(load_learn_recipe(recipe, model=model, **settings), progress=StderrProgress())
+    if outcome is not None:
+        print_learned(outcome)
+
+
+learn.__doc__ = _HELP
+learn = recipe_options(learn, LearnRecipe)

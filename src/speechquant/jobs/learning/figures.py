@@ -1,0 +1,186 @@
+"""From a training run and its proof to `metrics.json` and to the report page."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechquant import report
+from speechquant.artifact import package_versions
+from speechquant.jobs.surroundings import peak_rss_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from speechquant.evaluation import Evaluation
+    from speechquant.jobs.learning.proof import Proof
+    from speechquant.jobs.learning.session import Session
+    from speechquant.learn.training import Trained
+
+__all__ = ["describe", "model_name", "page"]
+
+_SHOWN_TRANSCRIPTS = 12
+
+
+def describe(
+    session: Session,
+    proof: Proof,
+    trained: Trained,
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, float],
+    float_check: Evaluation,
+) -> dict[str, Any]:
+    """The contents of `metrics.json`; rates in percent, sizes in bytes."""
+    recipe, roles = session.recipe, session.roles
+    reference = proof.reported["float"]
+    p_values = {
+        system: reference.compare(found).p_value
+        for system, found in proof.reported.items()
+        if system != "float"
+    }
+    main = "quantized" if "quantized" in proof.reported else "trained"
+    metrics: dict[str, Any] = {
+        "model": model_name(session),
+        "method": recipe.method,
+        "bits": recipe.bits if session.start is not None else "float",
+        "normalizer": session.evaluator.normalizer,
+        "references": reference.references,
+        "reported_on": roles.reported.name,
+        **{
+            system: {**found.figures(), "capped": found.capped, "backend": found.backend}
+            for system, found in proof.reported.items()
+        },
+        "p_value": p_values[main],
+        "p_values": p_values,
+        "dev": {system: found.figures() for system, found in proof.dev.items()},
+        "training": _training(session, trained, rows, float_check),
+        "selected_layers": [],
+        "p_opt": None,
+        "skipped": [{"role": "train", "id": item.id, "reason": item.reason} for item in session.skipped],
+        "seconds": dict(seconds),
+        "peak_rss_mb": peak_rss_mb(),
+        "warnings": list(roles.warnings),
+        "versions": package_versions(),
+    }
+    if proof.engines is not None:
+        coverage = proof.engines.coverage
+        metrics |= {
+            "agreement": {"value": proof.engines.agreement, "unit": proof.engines.unit},
+            "bytes": dict(proof.engines.bytes),
+            "coverage": {
+                "int8": coverage.int8,
+                "total": coverage.total,
+                "fallbacks": list(coverage.fallbacks),
+            },
+        }
+    return metrics
+
+
+def _training(
+    session: Session, trained: Trained, rows: Sequence[Mapping[str, Any]], float_check: Evaluation
+) -> dict[str, Any]:
+    durations = [row["seconds"] for row in rows if "seconds" in row]
+    return {
+        "updates": trained.steps,
+        "best_update": trained.best_step,
+        "check": {
+            "best_wer": trained.best_wer,
+            "float_wer": float_check.wer,
+            "words": float_check.errors.words,
+        },
+        "utterances": session.utterances,
+        "seconds_per_update": statistics.median(durations) if durations else None,
+        "processes": session.accelerator.num_processes,
+        "device": str(session.accelerator.device.type),
+    }
+
+
+def page(session: Session, proof: Proof, metrics: Mapping[str, Any]) -> report.ReportData:
+    """What the report page shows."""
+    recipe = session.recipe
+    command = f"speechquant learn --recipe {shlex.quote(str(recipe.output / 'recipe.yaml'))}"
+    engines = proof.engines
+    return report.ReportData(
+        title=f"{metrics['model']}, {recipe.bits.upper()} by training",
+        model=metrics["model"],
+        method=recipe.method,
+        bits=recipe.bits.upper(),
+        references=proof.reported["float"].references,
+        systems=_systems(session, proof, metrics),
+        sizes=report.Sizes(engines.bytes["float"], engines.bytes["quantized"]) if engines else None,
+        coverage=(
+            report.Coverage(engines.coverage.int8, engines.coverage.total, engines.coverage.fallbacks)
+            if engines
+            else None
+        ),
+        transcripts=_transcripts(session, proof),
+        recipe_yaml=recipe.to_yaml(command),
+        versions=metrics["versions"],
+        warnings=session.roles.warnings,
+        seconds=metrics["seconds"],
+        peak_rss_mb=metrics["peak_rss_mb"],
+        command=command,
+    )
+
+
+def _systems(session: Session, proof: Proof, metrics: Mapping[str, Any]) -> tuple[report.System, ...]:
+    labels: dict[str, tuple[report.SystemKey, str]] = {
+        "float": ("float", "float32, before training"),
+        "simulated": ("simulated", "trained, simulated"),
+        "quantized": ("quantized", "trained, engine"),
+        "trained": ("quantized", "trained, float32"),
+    }
+    where: report.Dataset = "test" if session.roles.test is not None else "dev"
+    found = [
+        _system(*labels[name], item, metrics["p_values"].get(name), where)
+        for name, item in proof.reported.items()
+    ]
+    if session.roles.test is not None:
+        found += [_system(*labels[name], item, None, "dev") for name, item in proof.dev.items()]
+    return tuple(found)
+
+
+def _system(
+    key: report.SystemKey, label: str, found: Evaluation, p_value: float | None, dataset: report.Dataset
+) -> report.System:
+    errors = found.errors
+    return report.System(
+        key=key,
+        label=label,
+        words=errors.words,
+        substitutions=errors.substitutions,
+        deletions=errors.deletions,
+        insertions=errors.insertions,
+        wer=found.wer,
+        low=found.interval.low,
+        high=found.interval.high,
+        p_value=p_value,
+        capped=found.capped,
+        dataset=dataset,
+        speakers=tuple(
+            report.SpeakerResult(name, item.words, item.wer) for name, item in found.score.speakers.items()
+        ),
+    )
+
+
+def _transcripts(session: Session, proof: Proof) -> tuple[report.TranscriptRow, ...]:
+    """Before and after training, utterances whose words changed first."""
+    before = proof.reported["float"]
+    after = proof.reported.get("quantized") or proof.reported["trained"]
+    heard = {item.id: item.hypothesis for item in after.score.utterances}
+    same = {item.id: item.hypothesis == heard[item.id] for item in before.score.utterances}
+    texts = {item.id: item.text for item in session.roles.reported}
+    ranked = sorted(before.transcripts, key=lambda id_: same[id_])[:_SHOWN_TRANSCRIPTS]
+    return tuple(
+        report.TranscriptRow(id_, texts.get(id_), before.transcripts[id_].text, after.transcripts[id_].text)
+        for id_ in ranked
+    )
+
+
+def model_name(session: Session) -> str:
+    """The last part of what the user called the model."""
+    wanted = session.recipe.model
+    return session.model.folder.name if wanted.partition(":")[0] == "demo" else Path(wanted).resolve().name

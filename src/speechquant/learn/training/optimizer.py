@@ -1,0 +1,56 @@
+"""AdamW with a learning rate of its own for step sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["PEAK", "optimizer_of", "set_learning_rates"]
+
+PEAK = "peak"
+_VECTOR = 1
+
+
+def optimizer_of(
+    network: nn.Module,
+    extra: nn.Module | None = None,
+    *,
+    learning_rate: float,
+    extra_learning_rate: float = 0.0,
+    weight_decay: float = 0.0,
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) for a network and for further parameters.
+
+    Weight decay pulls at matrices and kernels alone: norms and biases are no weights to be kept small, and
+    step sizes even less.
+
+    Args:
+        network: its parameters that require gradients are trained.
+        extra: further parameters, never decayed.
+        learning_rate: peak rate of the network.
+        extra_learning_rate: peak rate of `extra`.
+        weight_decay: of the matrices.
+    """
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {
+            "params": [p for p in trained if p.ndim > _VECTOR],
+            PEAK: learning_rate,
+            "weight_decay": weight_decay,
+        },
+        {"params": [p for p in trained if p.ndim <= _VECTOR], PEAK: learning_rate, "weight_decay": 0.0},
+    ]
+    if extra is not None:
+        more = [parameter for parameter in extra.parameters() if parameter.requires_grad]
+        groups.append({"params": more, PEAK: extra_learning_rate, "weight_decay": 0.0})
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give every group its peak rate times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group[PEAK] * factor
