@@ -240,6 +240,14 @@ def test_an_export_alone_has_nothing_to_compare_with(quantized, tmp_path):
         bench(quantized, output=tmp_path / "file")
 
 
+@pytest.mark.parametrize(
+    ("bits", "kind"),
+    [("w8a8", "int8"), ("w4a8", "int8"), ("w6a6", "int8"), ("w4a16", "w4a16"), ("w8a16", "w8a16")],
+)
+def test_only_integer_products_are_called_int8(bits, kind):
+    assert CANDIDATES._kind(bits) == kind
+
+
 def test_an_engine_that_is_missing(monkeypatch):
     def missing(name):
         if name == "openvino":

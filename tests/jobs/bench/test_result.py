@@ -10,10 +10,17 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from speechquant.errors import StorageError
-from speechquant.jobs.bench import System, write
+from speechquant.jobs.bench import Cell, System, write
 from speechquant.jobs.bench.figure import draw_latencies
 from speechquant.jobs.bench.realtime import RealTime
-from speechquant.jobs.bench.tables import latency_grids, memory_grids, ratio_grids, start_grid
+from speechquant.jobs.bench.tables import (
+    conditions,
+    latency_grids,
+    memory_grids,
+    ratio_grids,
+    remarks,
+    start_grid,
+)
 
 TURNS = {
     "torch f32": (80.0, 10.0, 60.0),
@@ -88,6 +95,16 @@ def test_tables(made):
     ratios, _ = ratio_grids(result)
     assert ratios.head == ("system", "torch f32", "a f32", "a bf16")
     assert ratios.rows[0] == ("a int8, 1 s", "8.00x", "4.00x", "2.00x")
+
+
+def test_conditions_count_the_turns_that_there_were(made):
+    result = made()
+    assert "medians of 3 interleaved turns" in conditions(result)[0]
+    short = replace(result.cells[0].latency, turns=dict.fromkeys(TURNS, (1.0,)))
+    result = replace(result, cells=(*result.cells, Cell(short)), interrupted=True)
+    assert "medians of 1 to 3 interleaved turns" in conditions(result)[0]
+    assert remarks(result)[0].startswith("interrupted")
+    assert "no interleaved turns" in conditions(replace(result, cells=()))[0]
 
 
 def test_json_has_everything(made, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ ALL = "all"
 _ENGINES = ("onnxruntime", "openvino")
 # One of these is all that a recogniser reads besides its graphs.
 _VOCABULARIES = ("tokenizer.json", "vocab.json")
+_INTEGER_BITS = 8
 _CALIBRATION_SECONDS = 10.0
 # The largest values of some models are so far out that 8 bits up to them leave nothing of the rest, and a decoder
 # that hears nothing writes nothing, which is quick.
@@ -86,7 +88,7 @@ def of_artifact(
     """
     info = load_artifact(home)
     own = {manifest.dialect: place for place, manifest in find_exports(home).items()}
-    maker = _Maker(home, threads, scratch)
+    maker, kind = _Maker(home, threads, scratch), _kind(info.info.bits)
     made = maker.made
     try:
         model = load_float(str(home))
@@ -94,7 +96,7 @@ def of_artifact(
         made.notes.append("there is no float system to compare with, as that needs PyTorch")
         for engine in engines:
             if engine in own:
-                maker.add_int8(engine, own[engine])
+                maker.add_quantized(engine, own[engine], kind)
             else:
                 made.notes.append(f"{engine} is left out: exporting for it needs PyTorch")
         return made
@@ -104,7 +106,8 @@ def of_artifact(
         for done, engine in enumerate(engines):
             advance(done, len(engines), engine)
             maker.add_float(engine, maker.export(model, None, engine))
-            maker.add_int8(engine, own.get(engine) or maker.export(model, table, engine))
+            graphs = own.get(engine) or maker.export(model, table, engine)
+            maker.add_quantized(engine, graphs, kind)
         advance(len(engines), len(engines))
     return made
 
@@ -138,7 +141,7 @@ def of_float_model(
         for done, engine in enumerate(engines):
             advance(done, len(engines), engine)
             maker.add_float(engine, maker.export(model, None, engine))
-            maker.add_int8(engine, maker.export(model, table, engine))
+            maker.add_quantized(engine, maker.export(model, table, engine), "int8")
         advance(len(engines), len(engines))
     return maker.made
 
@@ -188,21 +191,27 @@ class _Maker:
         else:
             self.made.systems[f"{engine} bf16"] = System(short, "bf16", engine, size)
 
-    def add_int8(self, engine: str, graphs: Path) -> None:
-        """Integer graphs as the engine runs them by default, and with float32 for the rest if that differs."""
+    def add_quantized(self, engine: str, graphs: Path, kind: str) -> None:
+        """Quantized graphs as the engine runs them by default, and with float32 for the rest if that differs."""
         manifest = Manifest.load(graphs)
         size, coverage = _bytes(graphs, manifest, self.words), manifest.coverage
         usual, exact = self._opener(engine, graphs, None), self._opener(engine, graphs, "f32")
         differs = usual().signature != exact().signature
         note = "rest in bf16, the engine's default" if differs else "rest in f32"
-        self.made.systems[f"{engine} int8"] = System(usual, "int8", engine, size, note, coverage)
+        self.made.systems[f"{engine} {kind}"] = System(usual, kind, engine, size, note, coverage)
         if differs:
-            name = f"{engine} int8, f32 rest"
-            self.made.systems[name] = System(exact, "int8", engine, size, "rest in f32", coverage)
+            name = f"{engine} {kind}, f32 rest"
+            self.made.systems[name] = System(exact, kind, engine, size, "rest in f32", coverage)
 
     def _opener(self, engine: str, graphs: Path, precision: Precision | None) -> partial[Recognizer]:
         options = EngineOptions(threads=self.threads, precision=precision)
         return partial(load_recognizer, graphs, engine=engine, vocabulary=self.words, options=options)
+
+
+def _kind(bits: str) -> str:
+    """What an artifact of these bits computes its products in; more than 8 for activations is no integer product."""
+    activations = re.search(r"a(\d+)$", bits)
+    return bits if activations and int(activations[1]) > _INTEGER_BITS else "int8"
 
 
 def _bytes(graphs: Path, manifest: Manifest, words: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from speechquant.jobs.bench.system import FLOATS
@@ -74,7 +75,7 @@ def start_grid(result: BenchResult) -> Grid:
             name,
             f"{system.bytes / 1e6:.1f}",
             f"{covered.int8} of {covered.total}" if covered else "",
-            f"{_middle([item.load_s for item in mine]):.2f}" if mine else "",
+            f"{median(item.load_s for item in mine):.2f}" if mine else "",
             _ms(_shortest(mine).first_ms) if mine else "",
             *([f"{factors[name]:.4f}"] if factors else []),
             system.note,
@@ -104,9 +105,11 @@ def memory_grids(result: BenchResult) -> Iterator[Grid]:
 def conditions(result: BenchResult) -> list[str]:
     """Under which the figures hold, one line each."""
     where = result.provenance
-    versions = ", ".join(f"{name} {number}" for name, number in where.versions.items())
+    versions = ", ".join(f"{name} {version}" for name, version in where.versions.items())
+    turns = sorted({len(times) for cell in result.cells for times in cell.latency.turns.values()})
+    count = " to ".join(str(number) for number in dict.fromkeys([*turns[:1], *turns[-1:]])) or "no"
     how = (
-        f"CPU threads: {where.threads}; medians of {where.repeats} interleaved turns after {where.warmup} that do "
+        f"CPU threads: {where.threads}; medians of {count} interleaved turns after {where.warmup} that do "
         f"not count; whole transcription of {where.audio}"
     )
     lines = [how, where.machine, versions, f"{where.started}: {where.command}"]
@@ -123,16 +126,16 @@ def conditions(result: BenchResult) -> list[str]:
 
 def remarks(result: BenchResult) -> list[str]:
     """What a reader must know, one line each."""
-    ended = ["interrupted: what follows is missing or has fewer turns"] if result.interrupted else []
+    ended = (
+        ["interrupted: the rest is missing, and the last length may have fewer turns"]
+        if result.interrupted
+        else []
+    )
     return [*ended, *(f"warning: {line}" for line in result.warnings), *result.notes]
 
 
 def _ms(value: float) -> str:
     return f"{value:.1f}" if value < _DECIMAL_BELOW else f"{value:.0f}"
-
-
-def _middle(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def _shortest(items: list[Footprint]) -> Footprint:
