@@ -15,6 +15,7 @@ from speechquant.engines.export.dialects.groups import (
     group_scales,
     integers,
     joined,
+    kept,
     write_float_conv,
 )
 from speechquant.engines.export.dialects.qdq import name_of
@@ -64,11 +65,13 @@ def look_up(b: Builder, job: Job, shared: Shared) -> ir.Value:
     """The rows of an embedding (vocabulary, channels) that its input names.
 
     Integers are gathered and then dequantized: where a dequantized weight has two readers the plugin expands it.
+    They become 8 bits wide when the file is loaded: gathering those of 4 bits gives wrong values (2026.4).
     """
     channels, block = job.values.shape[1], _block(job)
     stored, scales = _stored(b, [job], shared)
     ids = job.operator.input
-    rows = b.op("Cast", b.op("Gather", stored, ids, axis=0), to=ir.DataType.FLOAT)
+    table = kept(b.op("Cast", stored, to=ir.DataType.INT8))
+    rows = b.op("Cast", b.op("Gather", table, ids, axis=0), to=ir.DataType.FLOAT)
     blocks = b.op("Reshape", rows, b.ints(*(0 for _ in ids.shape or ()), -1, block))
     steps = b.op("Unsqueeze", b.op("Gather", scales, ids, axis=0), b.ints(-1))
     values = b.op("Mul", blocks, steps)

@@ -26,6 +26,7 @@ __all__ = [
     "group_scales",
     "integers",
     "joined",
+    "kept",
     "write_float_conv",
 ]
 
@@ -46,7 +47,7 @@ def group_scales(b: Builder, scale: NDArray[np.float32]) -> ir.Value:
         half = scale.astype(np.float16)
     if not np.array_equal(half.astype(np.float32), scale):
         return b.const(scale, "weight_scale")
-    return _kept(b.op("Cast", b.const(half, "weight_scale"), to=ir.DataType.FLOAT))
+    return kept(b.op("Cast", b.const(half, "weight_scale"), to=ir.DataType.FLOAT))
 
 
 def expanded(
@@ -57,12 +58,12 @@ def expanded(
     flat = values.reshape(rows, -1)
     surplus = groups * size - flat.shape[1]
     blocks = np.pad(flat, ((0, 0), (0, surplus))).reshape(rows, groups, size)
-    weight = _kept(b.op("Cast", integers(b, blocks, bits), to=ir.DataType.FLOAT))
-    weight = _kept(b.op("Mul", weight, group_scales(b, scale[..., None])))
+    weight = kept(b.op("Cast", integers(b, blocks, bits), to=ir.DataType.FLOAT))
+    weight = kept(b.op("Mul", weight, group_scales(b, scale[..., None])))
     if surplus:
-        weight = _kept(b.op("Reshape", weight, b.ints(rows, -1)))
-        weight = _kept(b.op("Slice", weight, b.ints(0), b.ints(flat.shape[1]), b.ints(1)))
-    return _kept(b.op("Reshape", weight, b.ints(*values.shape)))
+        weight = kept(b.op("Reshape", weight, b.ints(rows, -1)))
+        weight = kept(b.op("Slice", weight, b.ints(0), b.ints(flat.shape[1]), b.ints(1)))
+    return kept(b.op("Reshape", weight, b.ints(*values.shape)))
 
 
 def write_float_conv(b: Builder, job: Job, x: ir.Value) -> str:
@@ -103,7 +104,8 @@ def deliver(b: Builder, group: Sequence[Job], result: ir.Value) -> None:
         replace(job.operator.output, part)
 
 
-def _kept(value: ir.Value) -> ir.Value:
+def kept(value: ir.Value) -> ir.Value:
+    """A value whose node constant folding leaves alone."""
     node = value.producer()
     assert node is not None
     node.meta[KEPT] = True
