@@ -96,7 +96,8 @@ class Trial:
         self._logits: list[tuple[Any, tuple[int, ...], Any]] = []
         task_writes = self.case.manifest.runtime.writes_punctuation
         self.evaluator = Evaluator("whisper-english" if task_writes else "upper", store)
-        self.reference = self.evaluator.evaluate(self.open(find(REFERENCE)), corpus)
+        first = find(REFERENCE)
+        self.reference = self.evaluator.evaluate(self.open(first), corpus, _progress(case, first))
 
     def open(self, system: System) -> Any:
         """A recogniser; only one is kept in memory."""

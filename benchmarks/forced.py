@@ -55,8 +55,10 @@ class _Recorder:
         return self._graph.run(values)
 
     def _array(self, value: Any) -> NDArray[Any]:
-        # The value is kept as well: its id would be given to another one otherwise.
-        return self._known.setdefault(id(value), (value, np.asarray(self.get(value))))[1]
+        if id(value) not in self._known:
+            # A copy, as the engine borrows the caller's memory; and the value, whose id another would get otherwise.
+            self._known[id(value)] = value, np.array(self.get(value))
+        return self._known[id(value)][1]
 
 
 def record_steps(
