@@ -98,6 +98,13 @@ def test_transcribe_several_files(cli, artifact, speech, tmp_path):
     assert [json.loads(line).get("text") for line in lines] == ["BAD CAB"] or len(lines) == 2
 
 
+def test_transcribe_provider_and_batch(cli, artifact, speech):
+    result = cli("transcribe", artifact, speech, speech, "--provider", "cpu", "--batch-size", 2)
+    assert (result.exit_code, result.stdout) == (0, "BAD CAB\n")
+    failed(cli("transcribe", artifact, speech, "--provider", "quantum"), "no provider quantum, only", "cpu")
+    assert cli("transcribe", artifact, speech, "--batch-size", 0).exit_code == 2
+
+
 def test_transcribe_into_a_folder(cli, artifact, speech, tmp_path):
     result = cli("transcribe", artifact, speech, "-f", "srt", "-o", tmp_path / "deep" / "out")
     assert result.exit_code == 0

@@ -15,11 +15,28 @@ def test_plain_lines_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     with StderrProgress().stage("calibrate") as advance:
         advance(1, 9, "soon")
-        advance(5, 9, "a [b] c")
+        advance(5.7, 9, "a [b] c")
         advance(6, 9)
     found = capsys.readouterr()
     assert found.out == ""
     assert found.err == "calibrate: 5/9 a [b] c\ncalibrate: done in 13.0 s\n"
+
+
+def test_the_bar_moves_within_a_step(capsys, monkeypatch):
+    bars = []
+
+    class Kept(module.Bars):
+        def __init__(self, *columns, **options):
+            super().__init__(*columns, **options)
+            bars.append(self)
+
+    monkeypatch.setattr(module, "Bars", Kept)
+    shown = StderrProgress()
+    shown._console._force_terminal = True
+    with shown.stage("work") as advance:
+        advance(0.5, 1, "long.wav")
+        assert bars[0].tasks[0].percentage == 50
+    assert "0/1" in capsys.readouterr().err
 
 
 def test_notes_are_whole_lines(capsys):
