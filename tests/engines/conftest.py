@@ -143,9 +143,9 @@ class Bench:
             ),
         )
 
-    def table(self, scale, weight_scale, bits=8):
+    def table(self, scale, weight_scale, bits=8, module="operator"):
         weights = QuantSpec(bits, "channel", narrow=True)
-        sites = [Site("operator", role, "x") for role in ("input", "weight")]
+        sites = [Site(module, role, "x") for role in ("input", "weight")]
         entries = [
             Entry(sites[0], QuantSpec(bits), np.float32(scale).reshape(())),
             Entry(sites[1], weights, np.asarray(weight_scale, np.float32)),

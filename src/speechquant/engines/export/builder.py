@@ -38,6 +38,8 @@ class Builder:
     ) -> tuple[ir.Value, ...]:
         """One node with several outputs."""
         unique = self._unique(name or op_type)
+        if domain:
+            self.graph.opset_imports.setdefault(domain, 1)
         node = ir.Node(
             domain,
             op_type,

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from speechquant.engines.export.builder import Builder, constant_of, replace
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
-__all__ = ["cancel_transposes", "simplify_group_norm"]
+__all__ = ["cancel_transposes", "drop_turns", "simplify_group_norm"]
 
 _ELEMENTWISE = frozenset({"Gelu", "Tanh", "Relu", "Sigmoid", "Erf", "Cast", "Neg", "Sqrt", "Softplus"})
 
@@ -34,6 +36,49 @@ def cancel_transposes(graph: ir.Graph, quantizers: AbstractSet[str]) -> None:
     for node in tuple(graph):
         if node.op_type == "Transpose":
             _sink(graph, node, quantizers)
+
+
+def drop_turns(graph: ir.Graph) -> None:
+    """Write transposes that move no data as the reshapes that they are, together with those beside them.
+
+    A decoder that makes one token at a time turns (batch, 1, heads, channels) into (batch, heads, 1,
+    channels) for every query, key, value and result.
+    """
+    for node in tuple(graph):
+        output = node.outputs[0]
+        if node.op_type != "Transpose" or output.is_graph_output() or not _moves_nothing(node):
+            continue
+        source = node.inputs[0]
+        assert source is not None
+        assert output.shape is not None
+        before = source.producer()
+        if before is not None and before.op_type == "Reshape":
+            source = before.inputs[0]
+            assert source is not None
+        for user, index in tuple(output.uses()):
+            if user.op_type == "Reshape" and index == 0 and 0 not in _sizes(user):
+                user.replace_input_with(0, source)
+        if not tuple(output.uses()):
+            continue
+        b = Builder(graph, node, node.name or "turn")
+        sizes = [size for size in tuple(output.shape)[1:] if isinstance(size, int)]
+        reshaped = b.op("Reshape", source, b.ints(0, *sizes))
+        replace(output, reshaped)
+
+
+def _moves_nothing(node: ir.Node) -> bool:
+    """Whether a transpose exchanges the two middle axes of four, one of which has a single element."""
+    shape = node.outputs[0].shape
+    if shape is None or list(_perm(node)) != [0, 2, 1, 3]:
+        return False
+    middle = [size for size in tuple(shape)[1:] if isinstance(size, int)]
+    return len(middle) == 3 and 1 in middle[:2]  # noqa: PLR2004
+
+
+def _sizes(reshape: ir.Node) -> list[int]:
+    """The sizes that a Reshape asks for; 0 for one that it takes over, or where they are not known."""
+    known = constant_of(reshape.inputs[1])
+    return [0] if known is None else [int(size) for size in known[1:]]
 
 
 def simplify_group_norm(graph: ir.Graph) -> None:

@@ -20,7 +20,7 @@ from speechquant.engines.coverage import read_coverage
 from speechquant.engines.export.attention import simplify_attention
 from speechquant.engines.export.dialects import dialect as dialect_of
 from speechquant.engines.export.dialects.groups import KEPT
-from speechquant.engines.export.layout import cancel_transposes, simplify_group_norm
+from speechquant.engines.export.layout import cancel_transposes, drop_turns, simplify_group_norm
 from speechquant.engines.export.locate import locate
 from speechquant.engines.export.trace import owners_of, trace
 from speechquant.engines.manifest import EngineFile, Manifest, OperatorRecord
@@ -121,6 +121,8 @@ def _tidy(model: ir.Model, rules: Dialect) -> None:
     simplify_attention(model.graph)
     simplify_group_norm(model.graph)
     cancel_transposes(model.graph, rules.transposed)
+    drop_turns(model.graph)
+    rules.finish(model)
     for tidy in (
         DeduplicateInitializersPass(),
         IdentityEliminationPass(),

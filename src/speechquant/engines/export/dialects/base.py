@@ -52,6 +52,9 @@ class Dialect(ABC):
     ) -> tuple[Lowered, ...]:
         """Rewrite `graph` in place; without a table everything stays in float."""
 
+    def finish(self, model: ir.Model) -> None:  # noqa: B027 - most engines need nothing
+        """Rewrite what has no weights, once constants are folded."""
+
 
 _DIALECTS: dict[str, type[Dialect]] = {}
 

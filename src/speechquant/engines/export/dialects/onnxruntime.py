@@ -21,6 +21,7 @@ from speechquant.engines.export.dialects.qdq import (
     quantize,
 )
 from speechquant.engines.export.plan import fuse, plan
+from speechquant.engines.export.rotary import fuse_rotary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,10 @@ class OnnxRuntimeDialect(Dialect):
                 modules = tuple(j.operator.module for j in group)
                 lowered.append(Lowered(modules, node, job.integer, job.weights_4bit))
         return tuple(lowered)
+
+    def finish(self, model: ir.Model) -> None:
+        """Take the operators that ONNX Runtime has beyond the standard."""
+        fuse_rotary(model)
 
 
 def _write_linears(b: Builder, group: Sequence[Job]) -> str:
