@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines_page import page
-from fidelity import Parity, artifacts_of
+from fidelity import Parity
 from forced import logits_of
 from goals import joined
 from harness import provenance
-from peer_files import Case, made, make_all
+from peer_files import Case, artifacts_of, folders, made, make_all
 from peers import SYSTEMS, opener
 
 from speechquant.engines import take_turns
@@ -238,20 +238,20 @@ def main() -> None:
     parser.add_argument("--seconds", nargs="+", type=float, default=LENGTHS)
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--artifact", action="append", default=[], help="MODEL=FOLDER of our artifact")
+    parser.add_argument("--artifact", action="append", default=[], help="MODEL=FOLDER, MODEL@w4=FOLDER: ours")
     parser.add_argument("--realtime", default="demo:dev-small", help="speech for the real-time factor, or ''")
     parser.add_argument("--fidelity", type=Path, help="what benchmarks/fidelity.py wrote")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="keep finished measurements")
     options = parser.parse_args()
-    artifacts = artifacts_of(options.artifact)
+    artifacts = folders(options.artifact)
     systems = [system for system in SYSTEMS if system.key in {*options.systems, REFERENCE}]
     lost = json.loads(options.fidelity.read_text(encoding="utf-8"))["rows"] if options.fidelity else []
     speech = joined_speech(resolve_corpus("demo:dev"), max(*options.seconds, CHECK_SECONDS))
     found = []
     for name in options.models:
-        race = Race(Case(name, options.work, artifacts.get(name)), systems, options)
+        race = Race(Case(name, options.work, artifacts_of(name, artifacts)), systems, options)
         race.measure(speech)
         found.append(plan(race.notes.content, race.case, systems, lost))
         where = provenance(__doc__ or "") | {"threads": options.threads, "repeats": options.repeats}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from forced import logits_of
 from harness import cell, provenance
-from peer_files import Case, made, make_all
+from peer_files import Case, artifacts_of, folders, made, make_all
 from peers import SYSTEMS, System, find, open_system
 
 from speechquant.data import iter_loaded
@@ -166,20 +166,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--systems", nargs="+", default=[system.key for system in SYSTEMS])
-    parser.add_argument("--artifact", action="append", default=[], help="MODEL=FOLDER of our artifact")
+    parser.add_argument("--artifact", action="append", default=[], help="MODEL=FOLDER, MODEL@w4=FOLDER: ours")
     parser.add_argument("--dev", default="demo:dev")
+    parser.add_argument(
+        "--minutes", type=float, help="of it, chosen at random but always the same; default all"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    artifacts = artifacts_of(options.artifact)
+    artifacts = folders(options.artifact)
     wanted = [system for system in SYSTEMS if system.key in {*options.systems, REFERENCE}]
     corpus = resolve_corpus(options.dev, require_text=True)
+    if options.minutes is not None:
+        corpus = corpus.subset(seconds=60 * options.minutes, seed=0)
     options.work.mkdir(parents=True, exist_ok=True)
     rows = []
     with EvaluationStore(options.work / "fidelity.sqlite") as store:
         for name in options.models:
-            case = Case(name, options.work, artifacts.get(name))
+            case = Case(name, options.work, artifacts_of(name, artifacts))
             make_all(case, [system.files for system in wanted], lambda text: print(text, flush=True))
             trial = Trial(case, corpus, store, options.threads)
             for system in wanted:
@@ -189,11 +194,6 @@ def main() -> None:
                 rows.append(trial.row(system, files))
                 print(rows[-1]["system"], rows[-1].get("dev", rows[-1]["error"]), flush=True)
                 write(options.out, rows, provenance(__doc__ or ""), corpus.name)
-
-
-def artifacts_of(pairs: Iterable[str]) -> dict[str, Path]:
-    """`MODEL=FOLDER` by model."""
-    return {name: Path(folder) for name, _, folder in (pair.rpartition("=") for pair in pairs)}
 
 
 def _progress(case: Case, system: System) -> Any:

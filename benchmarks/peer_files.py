@@ -30,13 +30,23 @@ from speechquant.engines import Coverage, EngineFile, Manifest, load_recognizer
 from speechquant.jobs.sources import resolve_corpus, resolve_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     Maker = Callable[["Case", Path], Coverage]
 
-__all__ = ["FLOAT_EXPORTS", "Case", "Made", "describe", "made", "make_all", "maker"]
+__all__ = [
+    "FLOAT_EXPORTS",
+    "Case",
+    "Made",
+    "artifacts_of",
+    "describe",
+    "folders",
+    "made",
+    "make_all",
+    "maker",
+]
 
 STEPS = 300
 FLOAT_EXPORTS = ("ort-f32", "ov-f32")
@@ -69,12 +79,12 @@ class Made:
 class Case:
     """A model to compare systems on: `demo`, `demo:hubert-mini` or an architecture with random weights.
 
-    `artifact` is what the product made of a trained model: the source of our scales.
+    `artifacts` are what the product made of a trained model, the source of our scales, by kind: `int8` and `w4`.
     """
 
     name: str
     work: Path
-    artifact: Path | None = None
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:
@@ -135,6 +145,17 @@ class Case:
         return manifest
 
 
+def folders(pairs: Iterable[str]) -> dict[str, Path]:
+    """`NAME=FOLDER` by name."""
+    return {name: Path(folder) for name, _, folder in (pair.rpartition("=") for pair in pairs)}
+
+
+def artifacts_of(model: str, named: Mapping[str, Path]) -> dict[str, Path]:
+    """The artifacts of a model by kind, among those named `MODEL` (int8) and `MODEL@w4`."""
+    found = {"int8": named.get(model), "w4": named.get(f"{model}@w4")}
+    return {kind: folder for kind, folder in found.items() if folder is not None}
+
+
 def describe(part: str, path: Path) -> EngineFile:
     """A graph and, in an OpenVINO IR, its weights."""
     digest, size = hashlib.sha256(), 0
@@ -172,7 +193,8 @@ def make_all(case: Case, wanted: Sequence[str], tell: Callable[[str], None] = pr
 
 def _made_elsewhere(case: Case, files: str) -> Made:
     command = [sys.executable, __file__, case.name, files, "--work", str(case.work)]
-    command += ["--artifact", str(case.artifact)] if case.artifact else []
+    for kind, artifact in case.artifacts.items():
+        command += ["--artifact", f"{kind}={artifact}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     known = made(case, files)
     if known is None:
@@ -215,9 +237,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("files", choices=sorted(_MAKERS))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--artifact", type=Path)
+    parser.add_argument("--artifact", action="append", default=[], help="int8=FOLDER or w4=FOLDER")
     options = parser.parse_args()
-    case = Case(options.model, options.work, options.artifact)
+    case = Case(options.model, options.work, folders(options.artifact))
     result = _make(case, options.files)
     print(
         result.error

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from speechquant.numerics import ScaleTable
 
 DIALECTS = {"ort": "onnxruntime", "ov": "openvino"}
+GROUP = 64
 
 
 @maker("ort-f32", "ov-f32")
@@ -27,24 +28,24 @@ def make_float(case: Case, folder: Path) -> Coverage:
     return export_onnx(_model(case), None, folder, _dialect(folder)).coverage
 
 
-@maker("ort-int8", "ov-int8")
+@maker("ort-int8", "ov-int8", "ort-w4", "ov-w4")
 def make_ours(case: Case, folder: Path) -> Coverage:
     """What `speechquant export` writes; with random weights, scales are percentiles of noise."""
     from speechquant.engines.export import export_onnx
     from speechquant.jobs.export import export
 
+    kind = folder.name.removesuffix(".part").partition("-")[2]
     if case.trained:
-        if case.artifact is None:
-            raise ValueError(
-                f"give --artifact {case.name}=FOLDER, made by `speechquant quantize {case.name}`"
-            )
-        (done,) = export(case.artifact, engine=_dialect(folder), output=folder)
+        if kind not in case.artifacts:
+            raise ValueError(f"no {kind} artifact was given")
+        (done,) = export(case.artifacts[kind], engine=_dialect(folder), output=folder)
         for copied in folder.iterdir():
             if copied.suffix not in {".onnx", ".json", ".data"}:
                 copied.unlink()
         return done.coverage
     model = _model(case)
-    return export_onnx(model, _table(case, model), folder, _dialect(folder)).coverage
+    table = _small_table(model) if kind == "w4" else _table(case, model)
+    return export_onnx(model, table, folder, _dialect(folder)).coverage
 
 
 @maker("torch-f32", "torch-bf16", "torch-int8")
@@ -82,3 +83,10 @@ def _table(case: Case, model: SpeechModel) -> ScaleTable:
     return weights.merged(
         activation_table(model.sites(), histograms=histograms, calibrator="percentile", bits=8)
     )
+
+
+def _small_table(model: SpeechModel) -> ScaleTable:
+    """What `--bits w4a16` does by default, but for the search of ranges, which changes no size."""
+    from speechquant.simulation import weight_table
+
+    return weight_table(model, model.sites(), bits=4, granularity="group", group_size=GROUP)

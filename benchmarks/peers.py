@@ -99,6 +99,19 @@ SYSTEMS = (
         "bf16",
         ours=True,
     ),
+    System("ort-w4", "speechquant 4-bit weights, ONNX Runtime", "ort-w4", "onnxruntime", "int4", ours=True),
+    System(
+        "ov-w4-f32", "speechquant 4-bit weights, OpenVINO, rest f32", "ov-w4", "openvino", "int4", ours=True
+    ),
+    System(
+        "ov-w4-bf16",
+        "speechquant 4-bit weights, OpenVINO, rest bf16",
+        "ov-w4",
+        "openvino",
+        "int4",
+        "bf16",
+        ours=True,
+    ),
 )
 """All systems, in the order of the tables."""
 

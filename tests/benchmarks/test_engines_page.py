@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 from engines_page import page
-from fidelity import Parity, artifacts_of
-from peer_files import Case, describe, made
+from fidelity import Parity
+from peer_files import Case, artifacts_of, describe, folders, made
 from peers import SYSTEMS, find
 
 from engines import Notebook
@@ -133,10 +133,15 @@ def test_numbers_that_are_none_or_noise_are_suspect(bad):
 
 
 def test_artifacts_are_named_by_models_that_may_have_colons():
-    assert {k: str(v) for k, v in artifacts_of(["demo:hubert-mini=build/x", "demo=y"]).items()} == {
-        "demo:hubert-mini": "build/x",
-        "demo": "y",
+    named = folders(["demo:hubert-mini=build/x", "demo=y", "demo@w4=z"])
+    assert {kind: str(folder) for kind, folder in artifacts_of("demo", named).items()} == {
+        "int8": "y",
+        "w4": "z",
     }
+    assert {kind: str(one) for kind, one in artifacts_of("demo:hubert-mini", named).items()} == {
+        "int8": "build/x"
+    }
+    assert artifacts_of("wav2vec2-base", named) == {}
 
 
 def test_systems_have_names_of_their_own():
