@@ -107,8 +107,8 @@ class Manifest(_Strict):
     """`quantization.json`.
 
     `files` lists every file of the folder but this one, by path relative to the folder. `p_opt` is in
-    percent, by layer where layers differ, None where no cut-off was searched. `metrics` is a summary;
-    `metrics.json` has all figures.
+    percent, by layer where layers differ, None where no cut-off was searched. `rounding` is the method by
+    which weights became integers. `metrics` is a summary; `metrics.json` has all figures.
     """
 
     format: Literal["speechquant"]
@@ -118,6 +118,7 @@ class Manifest(_Strict):
     bits: str
     selected_layers: tuple[str, ...]
     p_opt: Percent | dict[str, Percent] | None
+    rounding: str = "nearest"
     sites: tuple[SiteRecord, ...]
     metrics: dict[str, float | None]
     signatures: Signatures

@@ -50,6 +50,7 @@ class ArtifactContents:
         task: how it is run.
         method: how scales were found.
         bits: for people, `w8a8`.
+        rounding: how weights were rounded.
         model_files: the model's own files, kept under their names at the top of the folder.
         weights: float arrays by name, see `save_tensors`.
         table: every quantized site.
@@ -85,6 +86,7 @@ class ArtifactContents:
     report: str | None = None
     license_name: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    rounding: str = "nearest"
 
 
 def save_artifact(contents: ArtifactContents, target: Path) -> Artifact:
@@ -125,6 +127,7 @@ def _manifest(contents: ArtifactContents, *, files: dict[str, FileRecord]) -> Ma
         ),
         method=contents.method,
         bits=contents.bits,
+        rounding=contents.rounding,
         selected_layers=tuple(contents.selected_layers),
         p_opt=contents.p_opt,
         sites=tuple(_site(entry, contents.maxima.get(entry.site.name)) for entry in contents.table),

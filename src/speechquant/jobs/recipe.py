@@ -27,6 +27,9 @@ __all__ = [
     "read_settings",
 ]
 
+RoundingMethod = Literal["nearest", "adaround", "gptq"]
+"""The names that `learn` registers; its code needs torch."""
+
 _BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
 _MOST_CUTOFFS = 10_000
 _ROLES = ("calibration", "dev", "test")
@@ -141,6 +144,9 @@ class Recipe(BaseModel):
     weight_granularity: Annotated[
         Literal["channel", "tensor"], Field(description="One weight scale per output channel, or one in all.")
     ] = "channel"
+    rounding: Annotated[
+        RoundingMethod, Field(description="How weights are rounded: one by one, or so that outputs stay.")
+    ] = "nearest"
     include: Annotated[
         tuple[str, ...], Field(description="Quantize only layers that match a pattern, such as 'encoder.*'.")
     ] = ()

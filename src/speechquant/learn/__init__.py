@@ -9,7 +9,7 @@ from speechquant.learn.rounding import (
     register,
     round_weights,
     rounded,
-    rounding,
+    rounding_method,
     rounding_names,
 )
 
@@ -21,7 +21,7 @@ __all__ = [
     "register",
     "round_weights",
     "rounded",
-    "rounding",
+    "rounding_method",
     "rounding_names",
     "save_float_model",
     "shared_inputs",

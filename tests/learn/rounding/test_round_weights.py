@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from speechquant.errors import DataError, RecipeError, StorageError
-from speechquant.learn import Rounding, round_weights, rounded, rounding, rounding_names
+from speechquant.learn import Rounding, round_weights, rounded, rounding_method, rounding_names
 from speechquant.learn.rounding import collect as collecting
-from speechquant.learn.rounding import run
+from speechquant.learn.rounding import run, shortcuts
 from speechquant.learn.rounding.base import register
 from speechquant.numerics import QuantSpec, ScaleTable, dequantize, quantize
 from speechquant.simulation import quantized, weight_table
@@ -54,11 +54,11 @@ def test_every_integer_of_a_grid_comes_back_in_numpy_and_torch(bits):
 def test_the_methods_are_registered():
     assert rounding_names() == ("adaround", "gptq", "nearest")
     with pytest.raises(RecipeError, match="choose one of adaround, gptq, nearest"):
-        rounding("best")
+        rounding_method("best")
     with pytest.raises(RecipeError, match="gptq"):
-        rounding("gptq", iterations=3)
+        rounding_method("gptq", iterations=3)
     with pytest.raises(ValueError, match="exists already"):
-        register("gptq")(rounding("gptq").__class__)
+        register("gptq")(rounding_method("gptq").__class__)
 
 
 def test_a_method_that_leaves_the_grid_is_found_out(ctc, table_of):
@@ -241,3 +241,22 @@ def test_the_model_is_unchanged_after_an_error(model, waves, table_of):
         assert parameter.data_ptr() == pointer
         assert torch.equal(parameter, value)
     assert not any(part._forward_pre_hooks for part in model.module.modules())
+
+
+def test_shortcuts_change_nothing_but_the_work(model, waves, table_of, monkeypatch):
+    table = table_of(model)
+    calls = []
+    blocks = [b for part in model.module.modules() if isinstance(part, torch.nn.ModuleList) for b in part]
+    operator = next(p for p in blocks[0].modules() if isinstance(p, torch.nn.Conv1d | torch.nn.Linear))
+    hook = operator.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        short = round_weights(model, table, waves, method="gptq")
+        few = len(calls)
+        monkeypatch.setattr(shortcuts, "_BYTES", 0)
+        whole = round_weights(model, table, waves, method="gptq")
+    finally:
+        hook.remove()
+    assert short.signature == whole.signature
+    assert short.errors == whole.errors
+    assert few < 0.3 * (len(calls) - few)
+    assert not any("forward" in vars(block) for block in blocks)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.quantization.findings import Findings
     from speechquant.jobs.quantization.measure import Measured
     from speechquant.jobs.quantization.workbench import Workbench
+    from speechquant.learn import RoundedWeights
     from speechquant.search import SearchResult
 
 __all__ = ["describe", "license_of"]
@@ -24,6 +25,7 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
         "model": _name(bench),
         "method": bench.recipe.method,
         "bits": bench.recipe.bits,
+        "rounding": _rounding(bench, findings.weights),
         "normalizer": bench.normalizer,
         **_accuracy(findings),
         **_engine(findings.engines),
@@ -34,6 +36,15 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
         "peak_rss_mb": findings.peak_rss_mb,
         "warnings": list(findings.warnings),
         "versions": package_versions(),
+    }
+
+
+def _rounding(bench: Workbench, weights: RoundedWeights | None) -> dict[str, Any]:
+    """The method, and the error of each operator's output relative to its energy, before and after."""
+    errors = {} if weights is None else weights.errors
+    return {
+        "method": bench.recipe.rounding,
+        "errors": {name: {"nearest": e.nearest, "rounded": e.rounded} for name, e in errors.items()},
     }
 
 

@@ -84,11 +84,15 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
             for warning in warnings:
                 listener.note(warning)
             search = bench.search(histograms, evaluator, dev)
-            on_dev["quantized"] = bench.simulate(search.table, evaluator, dev)
+        with _timed(seconds, "round"):
+            weights = bench.round(search.table)
+            on_dev["quantized"] = bench.simulate(search.table, evaluator, dev, weights=weights)
         with scratch_folder(work) as scratch:
-            on_test, engines = measure_engines(bench, histograms, search.table, scratch, seconds)
+            on_test, engines = measure_engines(
+                bench, histograms, search.table, weights, scratch=scratch, seconds=seconds
+            )
             findings = Findings(
-                histograms, search, on_dev, on_test, engines, seconds, warnings, peak_rss_mb()
+                histograms, search, on_dev, on_test, engines, weights, seconds, warnings, peak_rss_mb()
             )
             metrics = describe(bench, findings)
             page = report_data(bench, findings, metrics)
@@ -118,6 +122,8 @@ def _contents(
     bench: Workbench, findings: Findings, metrics: Mapping[str, Any], page: ReportData, onnx: Path
 ) -> ArtifactContents:
     model, recipe, corpora = bench.model, bench.recipe, bench.corpora
+    with bench.on_grid(findings.weights):
+        tensors = {name: tensor.numpy() for name, tensor in model.module.state_dict().items()}
     return ArtifactContents(
         name=metrics["model"],
         source=recipe.model,
@@ -125,8 +131,9 @@ def _contents(
         task=model.runtime.task,
         method=recipe.method,
         bits=recipe.bits,
+        rounding=recipe.rounding,
         model_files=model.kept_files,
-        weights={name: tensor.numpy() for name, tensor in model.module.state_dict().items()},
+        weights=tensors,
         table=findings.search.table,
         metrics=metrics,
         model_signature=model.signature,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from speechquant.engines import Coverage, LatencyResult
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.quantization.workbench import Workbench
+    from speechquant.learn import RoundedWeights
     from speechquant.numerics import Histogram
 
 __all__ = ["Agreement", "Measured", "measure_engines"]
@@ -60,10 +61,14 @@ def measure_engines(
     bench: Workbench,
     histograms: Mapping[str, Histogram],
     table: ScaleTable,
+    weights: RoundedWeights | None,
+    *,
     scratch: Path,
     seconds: dict[str, float],
 ) -> tuple[dict[str, Evaluation], Measured]:
     """Export float, quantized and, if asked for, naive models to `scratch`, and evaluate them on the test set.
+
+    `weights` says how the quantized model's weights are rounded, None to nearest.
 
     Returns:
         Evaluations by system: "float" and "simulated" in torch, "quantized" and "naive_max" on the engine; and
@@ -77,14 +82,15 @@ def measure_engines(
     with bench.progress.stage("export") as advance:
         for done, (system, scales) in enumerate(tables.items()):
             advance(done, len(tables), system)
-            exported[system] = export_onnx(bench.model, scales, scratch / system)
+            with bench.on_grid(weights if system == "quantized" else None):
+                exported[system] = export_onnx(bench.model, scales, scratch / system)
     engines = {
         system: load_recognizer(scratch / system, threads=bench.recipe.threads, vocabulary=bench.model.folder)
         for system in tables
     }
     seconds["export"] = time.perf_counter() - start
     start = time.perf_counter()
-    found = _evaluate(bench, table, engines)
+    found = _evaluate(bench, table, weights, engines)
     latency = _latency(bench, engines)
     seconds["evaluate"] = time.perf_counter() - start
     measured = Measured(
@@ -97,13 +103,13 @@ def measure_engines(
 
 
 def _evaluate(
-    bench: Workbench, table: ScaleTable, engines: Mapping[str, Recognizer]
+    bench: Workbench, table: ScaleTable, weights: RoundedWeights | None, engines: Mapping[str, Recognizer]
 ) -> dict[str, Evaluation]:
     evaluator, test = bench.scoring(bench.corpora.test)
     found = {}
     for system, scales in {"float": ScaleTable({}), "simulated": table}.items():
         with bench.progress.stage(f"{system} model on test") as advance:
-            found[system] = bench.simulate(scales, evaluator, test, advance)
+            found[system] = bench.simulate(scales, evaluator, test, advance, weights)
     for system, recognizer in engines.items():
         if system != "float":
             with bench.progress.stage(f"{system.replace('_', ' ')} model on test, int8 engine") as advance:

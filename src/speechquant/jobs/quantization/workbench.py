@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from itertools import chain
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from speechquant.data import Corpus, Skipped, iter_loaded, nothing_usable
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.jobs.recipe import Recipe
+from speechquant.learn import round_weights, rounded
 from speechquant.numerics import (
     DEFAULT_BINS,
     ScaleTable,
@@ -25,16 +28,21 @@ from speechquant.simulation import activation_table, observe, quantized, weight_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.progress import Advance, Progress
     from speechquant.jobs.sources import Corpora
+    from speechquant.learn import RoundedWeights
     from speechquant.models import SpeechModel
     from speechquant.numerics import Histogram, Site
     from speechquant.search import SearchResult
 
 __all__ = ["Workbench"]
+
+# Every operator is preceded by two passes over them.
+_ROUNDING_UTTERANCES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +97,48 @@ class Workbench:
         return against_float, Corpus(corpus.name, usable)
 
     def simulate(
-        self, table: ScaleTable, evaluator: Evaluator, corpus: Corpus, advance: Advance | None = None
+        self,
+        table: ScaleTable,
+        evaluator: Evaluator,
+        corpus: Corpus,
+        advance: Advance | None = None,
+        weights: RoundedWeights | None = None,
     ) -> Evaluation:
-        """Evaluate the torch simulation of `table`; the empty table is the float model."""
+        """Evaluate the torch simulation of `table`; the empty table is the float model.
+
+        Weights are rounded to nearest, or as `weights` says.
+        """
         if not len(table):
             return evaluator.evaluate(self.model.recognizer(), corpus, advance)
         names = f"{self.model.recognizer().signature}|{table.signature}"
+        if weights is not None:
+            names += f"|{weights.signature}"
         signature = hashlib.sha256(names.encode()).hexdigest()
-        with quantized(self.model, table):
+        with self.on_grid(weights), quantized(self.model, table):
             return evaluator.evaluate(self.model.recognizer(signature=signature), corpus, advance)
+
+    def on_grid(self, weights: RoundedWeights | None) -> AbstractContextManager[object]:
+        """The model's weights are rounded inside the block; None leaves them in float."""
+        return nullcontext() if weights is None else rounded(self.model, weights)
+
+    def round(self, table: ScaleTable) -> RoundedWeights | None:
+        """Round weights by the recipe's method on calibration speech; None for rounding to nearest."""
+        recipe = self.recipe
+        if recipe.rounding == "nearest":
+            return None
+        usable = iter_loaded(self.corpora.calibration, strict=recipe.strict, on_skip=lambda _: None)
+        waves = [samples for _, samples in usable]
+        chosen = Random(recipe.seed).sample(waves, min(len(waves), _ROUNDING_UTTERANCES))  # noqa: S311
+        with self.progress.stage("round weights") as advance:
+            return round_weights(
+                self.model,
+                table,
+                chosen,
+                method=recipe.rounding,
+                seed=recipe.seed,
+                work=self.work,
+                progress=advance,
+            )
 
     def calibrate(self) -> dict[str, Histogram]:
         """One pass over the calibration speech, or what an earlier run of the same kept."""

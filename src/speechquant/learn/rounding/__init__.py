@@ -1,7 +1,7 @@
 """Weight rounding: scale table and speech -> integers on the table's grid, one registered method each."""
 
 from speechquant.learn.rounding.adaround import AdaRound
-from speechquant.learn.rounding.base import Rounding, register, rounding, rounding_names
+from speechquant.learn.rounding.base import Rounding, register, rounding_method, rounding_names
 from speechquant.learn.rounding.gptq import GPTQ
 from speechquant.learn.rounding.nearest import Nearest
 from speechquant.learn.rounding.problem import Problem
@@ -19,6 +19,6 @@ __all__ = [
     "register",
     "round_weights",
     "rounded",
-    "rounding",
+    "rounding_method",
     "rounding_names",
 ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from speechquant.learn.rounding.problem import Problem
 
-__all__ = ["Rounding", "register", "rounding", "rounding_names"]
+__all__ = ["Rounding", "register", "rounding_method", "rounding_names"]
 
 R = TypeVar("R", bound="Rounding")
 
@@ -62,7 +62,7 @@ def rounding_names() -> tuple[str, ...]:
     return tuple(sorted(_REGISTER))
 
 
-def rounding(name: str, **options: Any) -> Rounding:
+def rounding_method(name: str, **options: Any) -> Rounding:
     """The method registered under `name` with these options (RecipeError: unknown name or option)."""
     if name not in _REGISTER:
         raise RecipeError(f"unknown rounding {name!r}; choose one of {', '.join(rounding_names())}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from speechquant.learn.rounding.replay import Passage
+    from speechquant.learn.rounding.shortcuts import Shortcuts
     from speechquant.learn.rounding.stages import Stage
     from speechquant.models import SpeechModel
     from speechquant.numerics import Entry
@@ -49,6 +50,7 @@ def collect(
     *,
     passages: Sequence[Passage],
     weights: Mapping[str, torch.Tensor],
+    shortcuts: Shortcuts,
     rows: int,
     seed: int,
 ) -> dict[str, Problem]:
@@ -61,6 +63,7 @@ def collect(
         groups: which groups of the stage's convolution.
         passages: the speech.
         weights: of the model quantized so far, by module; the float weight where one is missing.
+        shortcuts: of this run, whose passes they serve; the stages must come in network order.
         rows: at most so many in all, the same number of random ones from each passage.
         seed: of the choice.
 
@@ -74,10 +77,11 @@ def collect(
     share = -(-rows // len(passages))
     gram: torch.Tensor | float = 0.0
     for index, passage in enumerate(passages):
-        x = input_of(model, first, passage)
+        with shortcuts.taken(("float", index)):
+            x = input_of(model, first, passage)
         chosen = _choice(windows.count(x), share, seed + index).to(x.device)
         ideal = windows.rows(x, chosen, groups)
-        with replaced(model, weights), quantized(model, inputs):
+        with replaced(model, weights), quantized(model, inputs), shortcuts.taken(("quantized", index)):
             x = input_of(model, first, passage)
         actual = windows.rows(x, chosen, groups)
         gram = gram + actual.transpose(1, 2) @ actual

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from speechquant.errors import DataError
-from speechquant.learn.rounding.base import rounding
+from speechquant.learn.rounding.base import rounding_method
 from speechquant.learn.rounding.collect import bare_problem, collect, parts, weight_entry
 from speechquant.learn.rounding.replay import passages
 from speechquant.learn.rounding.result import Reconstruction, RoundedWeights, on_grid
+from speechquant.learn.rounding.shortcuts import Shortcuts
 from speechquant.learn.rounding.stages import stages
 from speechquant.learn.rounding.store import Store, run_key
 from speechquant.numerics import quantize
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWS", "round_weights"]
 
-ROWS = 16_384
+ROWS = 8192
 _TINY = 2.0**-120
 
 
@@ -81,7 +82,7 @@ def round_weights(
         DataError: the method needs speech and there is none.
         StorageError: `work` cannot be written to.
     """
-    chosen = rounding(method, **(options or {}))
+    chosen = rounding_method(method, **(options or {}))
     entries = {entry.site.module: entry for entry in table if entry.site.role == "weight"}
     weights = {name: _nearest(model, entry) for name, entry in entries.items()}
     if not chosen.needs_speech or not entries:
@@ -91,6 +92,7 @@ def round_weights(
         raise DataError(f"rounding {method!r} needs speech; give some audio")
     store = Store(work, run_key(model, table, audio, chosen, (rows, seed))) if work else None
     speech = passages(model, audio)
+    shortcuts = Shortcuts(model, 2 * len(speech))
     found: Found = {}
     shortest = min(speech, key=lambda passage: passage.features.shape[-1])
     for index, stage in enumerate(stages(model, table, shortest)):
@@ -99,7 +101,15 @@ def round_weights(
         solved = store.load(index, sites) if store else None
         if solved is None:
             solved = _solve(
-                model, table, stage, chosen, passages=speech, weights=weights, rows=rows, seed=seed
+                model,
+                table,
+                stage,
+                chosen,
+                passages=speech,
+                weights=weights,
+                shortcuts=shortcuts,
+                rows=rows,
+                seed=seed,
             )
             if store:
                 store.save(index, solved)
