@@ -76,7 +76,9 @@ class LearnRecipe(BaseModel):
     spec_augment: Annotated[
         bool, Field(description="Mask features where the model's configuration says so.")
     ] = True
-    bf16: Annotated[bool, Field(description="Compute matrix products of the training in bfloat16.")] = False
+    precision: Annotated[
+        Literal["f32", "bf16"], Field(description="Of the matrix products of training, not of evaluations.")
+    ] = "f32"
     maximum_seconds: Annotated[
         float, Field(gt=0, le=120, description="Leave longer recordings out of the training.")
     ] = 30.0

@@ -20,7 +20,7 @@ __all__ = ["StepSize", "gradient_scale", "lsq"]
 class _LSQ(torch.autograd.Function):
     """`clamp(round(x / s), qmin, qmax) * s`, with eq. 3 and 5 of the paper as gradients.
 
-    Values exactly at a limit count as inside it, as they do in `fake_quantize`; the paper has them outside.
+    Values exactly at a limit count as inside; the paper has them outside.
     """
 
     @staticmethod

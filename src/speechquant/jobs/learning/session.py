@@ -122,6 +122,10 @@ class Session:
             world=self.accelerator.num_processes,
         )
         self.utterances = len(speech)
+        if not self.utterances:
+            raise DataError(
+                f"{self.roles.train.name}: no utterance is left to learn from; raise --maximum-seconds"
+            )
         drawn = (item.id for step in range(recipe.steps) for item in speech.drawn(step))
         # The first process writes the transcripts that the others then find.
         with self.accelerator.main_process_first():
@@ -162,7 +166,7 @@ class Session:
             weights=weights,
             teacher=None if teacher is None else teacher.to(self.accelerator.device),
             extra=quantizers,
-            bf16=recipe.bf16,
+            bf16=recipe.precision == "bf16",
         )
         optimizer = optimizer_of(
             model.module,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from speechquant.data import Skipped, iter_loaded, length_batches
+from speechquant.errors import DataError
 from speechquant.learn.training.seeding import derived_seed
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Speech:
     """Utterances with their targets, drawn in a new random order in every epoch.
 
     The utterances of a step depend on the seed and the number of the step alone. A recording that cannot be
-    used is left out of its step and told to `on_skip` once.
+    used is left out of its step and told to `on_skip` once; one that is known to be too long is in none.
 
     Args:
         model: prepares the waves.
@@ -100,7 +101,11 @@ class Speech:
         world: int = 1,
     ) -> None:
         self._model = model
-        self._utterances = [item for item in utterances if targets.get(item.id)]
+        self._utterances = [
+            item
+            for item in utterances
+            if targets.get(item.id) and (item.seconds is None or item.seconds <= maximum_seconds)
+        ]
         self._targets = targets
         self._batch = batch
         self._fits = fits
@@ -127,6 +132,7 @@ class Speech:
 
         Raises:
             AudioError: with `strict`, audio that cannot be used.
+            DataError: no audio can be used at all.
         """
         waiting: deque[tuple[int, str]] = deque()
 
@@ -175,6 +181,10 @@ class Speech:
         if skipped.id not in self._told:
             self._told.add(skipped.id)
             self._on_skip(skipped)
+        if len(self._told) == len(self._utterances):
+            raise DataError(
+                f"none of the {len(self._told)} utterances to learn from can be used, the last: {skipped.reason}"
+            )
 
 
 def micro_batches(examples: Sequence[Example], *, maximum_samples: int, exact: bool) -> list[Batch]:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechquant.models.random import random_model
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory):
+    """Three folders of noise with texts."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(5)
+    for role, count in (("train", 5), ("dev", 2), ("test", 2)):
+        (root / role).mkdir()
+        for i in range(count):
+            noise = (0.1 * rng.standard_normal(6400 + 1000 * i)).astype(np.float32)
+            soundfile.write(root / role / f"{role}{i}.wav", noise, 16_000)
+            (root / role / f"{role}{i}.txt").write_text("SOME MORE WORDS")
+    return {role: str(root / role) for role in ("train", "dev", "test")}
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Folders of tiny random models by architecture."""
+    made = {}
+
+    def make(arch):
+        if arch not in made:
+            made[arch] = tmp_path_factory.mktemp(arch)
+            random_model(arch, made[arch], tiny=True, seed=1)
+        return made[arch]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def history():
+    def read(folder):
+        return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+    return read
