@@ -19,6 +19,7 @@ from speechquant.report.data import (
 )
 from speechquant.report.page import render
 from speechquant.report.plots.learning import learning_file
+from speechquant.report.plots.tradeoff import TradeoffPoint, draw_tradeoff
 from speechquant.report.verdict import ALPHA, Verdict, judge
 
 __all__ = [
@@ -35,8 +36,10 @@ __all__ = [
     "SpeakerResult",
     "System",
     "SystemKey",
+    "TradeoffPoint",
     "TranscriptRow",
     "Verdict",
+    "draw_tradeoff",
     "judge",
     "learning_file",
     "render",

@@ -7,15 +7,19 @@ from speechquant.report.plots.histogram import MARKERS, draw_histogram, marker_o
 from speechquant.report.plots.latency import draw_latency
 from speechquant.report.plots.ranges import draw_ranges
 from speechquant.report.plots.sensitivity import draw_sensitivity
+from speechquant.report.plots.tradeoff import TradeoffPoint, draw_tradeoff, frontier
 from speechquant.report.plots.whiskers import draw_systems
 
 __all__ = [
     "MARKERS",
+    "TradeoffPoint",
     "draw_cutoffs",
     "draw_histogram",
     "draw_latency",
     "draw_ranges",
     "draw_sensitivity",
     "draw_systems",
+    "draw_tradeoff",
+    "frontier",
     "marker_of",
 ]

@@ -22,18 +22,24 @@ def x_axis(
     span: tuple[float, float],
     label: str,
     text: Callable[[float], str] = number,
+    *,
+    end: float | None = None,
 ) -> None:
-    """Vertical grid lines over `span` (top, bottom), tick labels below that never touch, the axis' name."""
+    """Vertical grid lines over `span` (top, bottom), tick labels below that never touch, the axis' name.
+
+    `end` is where the name ends, the right border of the canvas unless given.
+    """
     top, bottom = span
+    right = canvas.width if end is None else end
     free_from = float("-inf")
     for tick in scale.ticks():
         x, name = scale(tick), text(tick)
         canvas.line((x, top), (x, bottom), "grid")
         half = text_width(name) / 2
-        if x - half >= free_from and x + half <= canvas.width + 4:
+        if x - half >= free_from and x + half <= right + 4:
             canvas.text((x, bottom + 16), name, "tick", "middle")
             free_from = x + half + 8
-    canvas.text((canvas.width, bottom + 34), label, "axis", "end")
+    canvas.text((right, bottom + 34), label, "axis", "end")
 
 
 def y_axis(

@@ -13,6 +13,10 @@ __all__ = ["Anchor", "Canvas", "text_width"]
 Anchor = Literal["start", "middle", "end"]
 
 _GLYPH_WIDTH = 6.6
+_CORNERS = {
+    "triangle": ((-4.5, -4), (4.5, -4), (0, 4)),
+    "diamond": ((-5, 0), (0, -5), (5, 0), (0, 5)),
+}
 
 
 def text_width(text: str) -> float:
@@ -62,22 +66,27 @@ class Canvas:
         """A disc; `tip` is shown under the mouse."""
         self._add("circle", style, tip, cx=centre[0], cy=centre[1], r=radius)
 
-    def path(self, points: Iterable[tuple[float, float]], style: str, *, closed: bool = False) -> None:
+    def path(
+        self, points: Iterable[tuple[float, float]], style: str, *, closed: bool = False, tip: str = ""
+    ) -> None:
         """Straight segments through `points`."""
         steps = "L".join(f"{_short(x)} {_short(y)}" for x, y in points)
-        ET.SubElement(self._root, "path", {"class": style, "d": f"M{steps}{'Z' if closed else ''}"})
+        element = ET.SubElement(self._root, "path", {"class": style, "d": f"M{steps}{'Z' if closed else ''}"})
+        if tip:
+            ET.SubElement(element, "title").text = tip
 
-    def marker(self, shape: str, at: tuple[float, float], style: str) -> None:
+    def marker(
+        self, shape: str, at: tuple[float, float], style: str, *, size: float = 1, tip: str = ""
+    ) -> None:
         """A small "disc", "square", "triangle" or "diamond": shapes tell apart what colours cannot."""
-        x, y = at
         if shape == "disc":
-            self.circle(at, 4, style)
+            self.circle(at, 4 * size, style, tip)
         elif shape == "square":
-            self.rect((x - 3.5, y - 3.5), (7, 7), style)
-        elif shape == "triangle":
-            self.path([(x - 4.5, y - 4), (x + 4.5, y - 4), (x, y + 4)], style, closed=True)
+            half = 3.5 * size
+            self.rect((at[0] - half, at[1] - half), (2 * half, 2 * half), style, tip)
         else:
-            self.path([(x - 5, y), (x, y - 5), (x + 5, y), (x, y + 5)], style, closed=True)
+            points = [(at[0] + size * dx, at[1] + size * dy) for dx, dy in _CORNERS[shape]]
+            self.path(points, style, closed=True, tip=tip)
 
     def text(
         self, at: tuple[float, float], content: str, style: str = "label", anchor: Anchor = "start"
