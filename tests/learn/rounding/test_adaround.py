@@ -10,7 +10,7 @@ import torch
 from rounding_problems import direct_error, made
 
 from speechquant.errors import RecipeError
-from speechquant.learn.rounding import AdaRound, Problem
+from speechquant.learn.rounding import GPTQ, AdaRound, Problem
 
 
 def brute_force(problem):
@@ -115,3 +115,18 @@ def test_inputs_that_are_never_heard_are_rounded_to_nearest():
 def test_impossible_options(options):
     with pytest.raises(RecipeError, match=next(iter(options))):
         AdaRound(**options)
+
+
+@pytest.mark.parametrize("method", [AdaRound(iterations=100), GPTQ(), GPTQ(asymmetric=True)])
+def test_a_grouped_convolution_is_one_linear_per_group(method):
+    problem, *_ = made(groups=3, drift=0.2)
+    loud = torch.tensor([1.0, 100.0, 0.01])[:, None, None]
+    tensors = (problem.gram * loud, problem.drift * loud, problem.offset * loud[..., 0], problem.energy)
+    whole = Problem(problem.weight, problem.scale, -7, 7, *tensors)
+    alone = [
+        Problem(
+            problem.weight[g : g + 1], problem.scale[g : g + 1], -7, 7, *(part[g : g + 1] for part in tensors)
+        )
+        for g in range(3)
+    ]
+    assert torch.equal(method.solve(whole), torch.cat([method.solve(one) for one in alone]))

@@ -101,6 +101,6 @@ def _rectified(hidden: torch.Tensor) -> torch.Tensor:
 
 
 def _curvature(problem: Problem) -> torch.Tensor:
-    """The mean over all weights of s^2 x'^2: what one step of one weight costs on average."""
+    """The mean over a group's weights of s^2 x'^2, what one step of one of them costs, (groups, 1, 1)."""
     diagonal = problem.gram.diagonal(dim1=-2, dim2=-1)[:, None]
-    return (problem.scale**2 * diagonal).mean().clamp(min=torch.finfo(torch.float32).tiny)
+    return (problem.scale**2 * diagonal).mean((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
