@@ -65,29 +65,23 @@ def make_dynamic(case: Case, folder: Path) -> Coverage:
 def make_static(case: Case, folder: Path) -> Coverage:
     """`quantize_static` in QDQ form, calibrated on the same recordings as ours."""
     name = folder.name.removesuffix(".part")
-    settings = STATIC[name]
+    better = name != "ort-static-s8s8"
     for part in _parts(case):
+        settings = dict(STATIC[name])
         waves = case.calibration
         if "calibrate_method" in settings:
             waves = list(_pieces(waves))
-        chosen: dict[str, Any] = {}
-        if "per_channel" in settings:
-            # Attention products and everything without weights stay in float, which is faster and closer to float.
-            chosen["nodes_to_quantize"] = _nodes(case, part)
+        if part == "step":
+            # Caches grow with every token and cannot be stacked: extremes are what remains.
+            settings.pop("calibrate_method", None)
         with tempfile.TemporaryDirectory() as scratch:
-            source = _source(case, part, Path(scratch), prepare=False)
+            source = _source(case, part, Path(scratch), prepare=better)
+            if better:
+                # Attention products and everything without weights stay in float: faster, and closer to float.
+                settings["nodes_to_quantize"] = _nodes(source)
             reader = _Reader(case.inputs(part, waves))
-            if part == "step" and "calibrate_method" in settings:
-                # Caches grow with every token and cannot be stacked; extremes are all that remains.
-                settings = {key: settings[key] for key in ("activation_type", "per_channel")}
-            quantize_static(
-                source,
-                folder / f"{part}.onnx",
-                reader,
-                weight_type=QuantType.QInt8,
-                **settings,
-                **chosen,
-            )
+            target = folder / f"{part}.onnx"
+            quantize_static(source, target, reader, weight_type=QuantType.QInt8, **settings)
     return _finish(case, folder)
 
 
@@ -122,15 +116,13 @@ def _pieces(waves: Sequence[NDArray[np.float32]]) -> Iterator[NDArray[np.float32
     yield from (wave[:PIECE_SAMPLES] for wave in long)
 
 
-def _nodes(case: Case, part: str) -> list[str]:
-    """Names of the nodes of the float graph that read a weight."""
-    graph = onnx.load(case.manifest.path(case.folder("ort-f32"), part)).graph
+def _nodes(path: Path) -> list[str]:
+    """Names of the nodes of a graph that multiply by a weight."""
+    graph = onnx.load(path).graph
     weights = {weight.name for weight in graph.initializer}
-    turned = {
-        node.output[0] for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights
-    }
+    weights |= {n.output[0] for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights}
     products = ("Conv", "MatMul", "Gemm")
-    return [n.name for n in graph.node if n.op_type in products and {n.input[1]} & (weights | turned)]
+    return [node.name for node in graph.node if node.op_type in products and node.input[1] in weights]
 
 
 def _finish(case: Case, folder: Path) -> Coverage:
