@@ -80,14 +80,16 @@ class CTCRecognizer:
         inputs = torch.zeros(len(waves), longest)
         for row, wave in zip(inputs, waves, strict=True):
             row[: wave.size] = torch.from_numpy(wave)
+        device = next(self._module.parameters()).device
+        inputs = inputs.to(device)
         if bool((sizes == longest).all()):
             logits = self._module(inputs).logits
             frames = [logits.shape[1]] * len(waves)
         else:
-            mask = (torch.arange(longest)[None] < sizes[:, None]).long()
+            mask = (torch.arange(longest)[None] < sizes[:, None]).long().to(device)
             logits = self._module(inputs, attention_mask=mask).logits
             frames = self._module._get_feat_extract_output_lengths(sizes).tolist()  # type: ignore[operator] # noqa: SLF001 - transformers has no public name for it
-        best = logits.argmax(dim=-1).numpy()
+        best = logits.argmax(dim=-1).cpu().numpy()
         return [
             ctc_transcript(
                 ids[:count],

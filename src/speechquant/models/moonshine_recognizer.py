@@ -62,17 +62,23 @@ class MoonshineRecognizer:
     @torch.inference_mode()
     def _recognize_batch(self, waves: list[NDArray[np.float32]]) -> list[Transcript]:
         spec = self._runtime
-        encoded = [self._encode(self._features(wave)) for wave in waves]
+        device = next(self._encode.parameters()).device
+        encoded = [self._encode(self._features(wave).to(device)) for wave in waves]
         mask, cross = _stack(encoded)
+        mask = mask.to(device)
         heads, width = cross[0].shape[1], cross[0].shape[3]
-        caches = [torch.zeros(len(waves), heads, 0, width) for _ in cross]
+        caches = [torch.zeros(len(waves), heads, 0, width, device=device) for _ in cross]
 
         def step(tokens: NDArray[np.int64], position: int) -> NDArray[np.floating]:
             nonlocal caches
             logits, caches = self._step(
-                torch.from_numpy(tokens), torch.tensor([position]), mask, caches, cross
+                torch.from_numpy(tokens).to(device),
+                torch.tensor([position], device=device),
+                mask,
+                caches,
+                cross,
             )
-            return logits.numpy()  # type: ignore[no-any-return]
+            return logits.cpu().numpy()  # type: ignore[no-any-return]
 
         limits = [
             token_limit(
