@@ -20,7 +20,7 @@ from fidelity import Parity
 from forced import logits_of
 from goals import joined
 from harness import provenance
-from peer_files import Case, artifacts_of, folders, made, make_all
+from peer_files import Case, applicable, artifacts_of, folders, made, make_all
 from peers import SYSTEMS, opener
 
 from speechquant.engines import take_turns
@@ -251,9 +251,11 @@ def main() -> None:
     speech = joined_speech(resolve_corpus("demo:dev"), max(*options.seconds, CHECK_SECONDS))
     found = []
     for name in options.models:
-        race = Race(Case(name, options.work, artifacts_of(name, artifacts)), systems, options)
+        case = Case(name, options.work, artifacts_of(name, artifacts))
+        mine = applicable(case, systems)
+        race = Race(case, mine, options)
         race.measure(speech)
-        found.append(plan(race.notes.content, race.case, systems, lost))
+        found.append(plan(race.notes.content, case, mine, lost))
         where = provenance(__doc__ or "") | {"threads": options.threads, "repeats": options.repeats}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({**where, "models": found}, indent=1) + "\n"

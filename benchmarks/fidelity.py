@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from forced import logits_of
 from harness import cell, provenance
-from peer_files import Case, artifacts_of, folders, made, make_all
+from peer_files import Case, applicable, artifacts_of, folders, made, make_all
 from peers import SYSTEMS, System, find, open_system
 
 from speechquant.data import iter_loaded
@@ -185,9 +185,10 @@ def main() -> None:
     with EvaluationStore(options.work / "fidelity.sqlite") as store:
         for name in options.models:
             case = Case(name, options.work, artifacts_of(name, artifacts))
-            make_all(case, [system.files for system in wanted], lambda text: print(text, flush=True))
+            mine = applicable(case, wanted)
+            make_all(case, [system.files for system in mine], lambda text: print(text, flush=True))
             trial = Trial(case, corpus, store, options.threads)
-            for system in wanted:
+            for system in mine:
                 files = made(case, system.files)
                 if files is None:
                     continue

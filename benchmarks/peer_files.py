@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from peers import System
 
     Maker = Callable[["Case", Path], Coverage]
 
@@ -41,6 +42,7 @@ __all__ = [
     "FLOAT_EXPORTS",
     "Case",
     "Made",
+    "applicable",
     "artifacts_of",
     "describe",
     "folders",
@@ -155,6 +157,12 @@ def artifacts_of(model: str, named: Mapping[str, Path]) -> dict[str, Path]:
     """The artifacts of a model by kind, among those named `MODEL` (int8) and `MODEL@w4`."""
     found = {"int8": named.get(model), "w4": named.get(f"{model}@w4")}
     return {kind: folder for kind, folder in found.items() if folder is not None}
+
+
+def applicable(case: Case, systems: Sequence[System]) -> list[System]:
+    """The systems that a model can have: 4-bit weights of a trained one come from an artifact of their own."""
+    small = not case.trained or "w4" in case.artifacts
+    return [system for system in systems if small or not (system.ours and system.kind == "int4")]
 
 
 def describe(part: str, path: Path) -> EngineFile:

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 from engines_page import page
 from fidelity import Parity
-from peer_files import Case, artifacts_of, describe, folders, made
+from peer_files import Case, applicable, artifacts_of, describe, folders, made
 from peers import SYSTEMS, find
 
 from engines import Notebook
@@ -142,6 +142,15 @@ def test_artifacts_are_named_by_models_that_may_have_colons():
         "int8": "build/x"
     }
     assert artifacts_of("wav2vec2-base", named) == {}
+
+
+def test_four_bits_of_a_trained_model_need_an_artifact(tmp_path):
+    def small(name, **artifacts):
+        return [one.key for one in applicable(Case(name, tmp_path, artifacts), SYSTEMS) if "w4" in one.key]
+
+    assert small("demo") == []
+    assert small("demo", int8=tmp_path) == []
+    assert small("demo", w4=tmp_path) == small("wav2vec2-base") == ["ort-w4", "ov-w4-f32", "ov-w4-bf16"]
 
 
 def test_systems_have_names_of_their_own():
