@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,8 +20,13 @@ from speechquant.report import (
     Sizes,
     SpeakerResult,
     System,
+    TradeoffPoint,
     TranscriptRow,
+    WeightSite,
 )
+
+# The driver of the browser is no test.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # layer: (WER increase alone, sites, median-like scale, tail exponent, maximum)
 LAYERS = {
@@ -61,7 +70,15 @@ def site_histogram(layer: str, site: str, shape: tuple[float, float, float], see
         "mse": float(np.quantile(values, 0.9998)),
         "chosen": float(np.quantile(values, 0.9995)) if layer.startswith("conv") else maximum,
     }
-    return SiteHistogram(layer, site, Histogram.empty().add(values), thresholds)
+    clipped = layer.startswith("conv")
+    return SiteHistogram(
+        layer,
+        site,
+        Histogram.empty().add(values),
+        thresholds,
+        scale=thresholds["chosen"] / 127,
+        cutoff=0.05 if clipped else 0.0,
+    )
 
 
 def cutoffs() -> tuple[CutoffResult, ...]:
@@ -193,9 +210,33 @@ def report_data() -> ReportData:
         sizes=Sizes(108_400_000, 27_430_000),
         coverage=Coverage(58, 60, ("encoder.conv1", "decoder.layers.1.mlp.fc2")),
         transcripts=TRANSCRIPTS,
+        normalizer="lower",
+        weights=tuple(
+            WeightSite(name, site.removesuffix(":input"), 8, "output channel", 288)
+            for name, (_, sites, *_) in LAYERS.items()
+            for site in sites
+        ),
+        tradeoff=(
+            TradeoffPoint("Float", 2.32, 1.61, 3.12, 108.4, 143.0, "float"),
+            TradeoffPoint("Naive max int8", 105.82, 98.2, 113.9, 27.43, None, "naive_max"),
+            TradeoffPoint("StableQuant int8", 2.55, 1.80, 3.39, 27.43, 66.8),
+            TradeoffPoint("StableQuant simulated", 2.49, 1.75, 3.30, 27.43, None, "simulated"),
+            TradeoffPoint("PyTorch", 2.32, 1.61, 3.12, None, 241.0, "float"),
+        ),
         recipe_yaml=RECIPE,
         versions={"speechquant": "0.1.0", "torch": "2.13.0", "onnxruntime": "1.31.1", "numpy": "2.4.6"},
         warnings=("2 of 214 calibration files were skipped: shorter than 0.1 s",),
         seconds={"calibrate": 21.4, "search": 312.0, "export": 18.9, "evaluate": 88.2},
         peak_rss_mb=2310.4,
     )
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    from chromium import Chromium
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on PATH; on Debian and Ubuntu: apt-get install chromium")
+    with Chromium(program, tmp_path_factory.mktemp("profile")) as running:
+        yield running

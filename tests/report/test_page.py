@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -21,7 +22,9 @@ from speechquant.report import (
     ReportData,
     SiteHistogram,
     System,
+    TradeoffPoint,
     TranscriptRow,
+    WeightSite,
     render,
 )
 from speechquant.report.formats import breakable
@@ -123,7 +126,8 @@ def test_every_part_of_the_run_is_on_the_page(page, report_data):
         *report_data.coverage.fallbacks,
         *(f"{name} {version}" for name, version in report_data.versions.items()),
         "p_opt = 0.05 %",
-        "gamma = 0.25",
+        "gamma = 0.25 points",
+        "clips 0.0",
         "58 of 60 weight-bearing operators",
         "repetition limit on 31 utterances",
         "5 min 12 s",
@@ -135,16 +139,137 @@ def test_every_part_of_the_run_is_on_the_page(page, report_data):
         assert text in page.text, text
 
 
-def test_selected_layers_are_shown_first_and_the_rest_folded(html):
-    section = html[html.index('<section id="histograms"') : html.index('<section id="ranges"')]
-    shown, folded = section.split("<details>")
-    assert re.findall(r"<h3>([\w.]+)", shown) == ["conv.0", "conv.1", "conv.2", "conv.2"]
-    assert set(re.findall(r"<h3>([\w.]+)", folded)) >= {"input", "encoder.0", "decoder.5", "head"}
+def tabs(html):
+    """Name, id of the panel and the panel's text by tab."""
+    found = re.findall(
+        r'role="tab" id="([\w-]+)" aria-controls="([\w-]+)".*?<span class="name">(.*?)</span>',
+        html,
+        re.DOTALL,
+    )
+    panels = dict(
+        re.findall(r'role="tabpanel" id="([\w-]+)"(.*?)(?=role="tabpanel"|</section>)', html, re.DOTALL)
+    )
+    return [(name.replace("<wbr>", ""), panel, panels[panel]) for _, panel, name in found]
 
 
-def test_changed_words_are_marked(page):
-    assert page.texts["del"] == ["struck out", "marriage.", "skylark", "long"]
-    assert page.texts["ins"] == ["underlined", "carriage.", "sky lark"]
+def test_every_layer_has_a_tab_and_a_panel_with_its_figures(html, report_data):
+    found = tabs(html)
+    assert [name for name, *_ in found] == [layer.layer for layer in report_data.layers]
+    panel = next(text for name, _, text in found if name == "conv.2")
+    plain = " ".join(re.sub(r"<[^>]+>", "", panel).replace("\N{NARROW NO-BREAK SPACE}", " ").split())
+    for text in (
+        "conv.2 clipped",
+        "82.87 % (+75.11)",
+        "cut-off p0.05 %",
+        "activations8 bits",
+        "a scale per output channel",
+    ):
+        assert text in plain, text
+    assert "featured" in panel
+    assert panel.count("<svg") == 2
+    assert "curve-error" in panel
+    assert "not clipped" in next(text for name, _, text in found if name == "head")
+
+
+def test_bars_are_as_long_as_the_layers_cost(html, report_data):
+    bars = re.findall(r'<rect class="fill-(\w+)" x="([\d.]+)" y="4" width="([\d.]+)"', html)
+    deltas = [layer.delta for layer in report_data.layers]
+    assert [kind == "selected" for kind, *_ in bars] == [delta > 0.25 for delta in deltas]
+    lengths = [float(width) for *_, width in bars]
+    positive = sorted((d, length) for d, length in zip(deltas, lengths, strict=True) if d > 0.01)
+    assert [length for _, length in positive] == sorted(length for _, length in positive)
+
+
+def section(html, name):
+    return re.search(rf'<section id="{name}".*?</section>', html, re.DOTALL)[0]
+
+
+def test_without_a_selection_bars_show_the_tails(report_data):
+    html = render(replace(report_data, layers=(), selected_layers=(), cutoffs=(), p_opt=None, method="max"))
+    layers = section(html, "layers")
+    assert "Maximum of |x| over its 99.9th percentile" in layers
+    assert not re.search(r"gamma|>(not )?clipped<", layers)
+    assert len(tabs(html)) == len(report_data.layers)
+
+
+def test_weights_alone_read_as_such(report_data):
+    changes = {
+        "layers": (),
+        "selected_layers": (),
+        "cutoffs": (),
+        "p_opt": None,
+        "histograms": (),
+        "bits": "W4A16",
+    }
+    weights = tuple(
+        replace(w, bits=4, sharing="64 weights", nearest=0.02, rounded=0.013) for w in report_data.weights
+    )
+    page = Page(render(replace(report_data, **changes, weights=weights, method="weight-only")))
+    assert "Activations stay in float" in page.text
+    assert "4 bits, a scale per 64 weights" in page.text
+    assert "0.013" in page.text
+    for absent in ("clipped", "gamma =", "cut-off", "amplitude"):
+        assert absent not in page.text
+    assert "ranges" not in page.having("id")
+
+
+def test_cutoffs_of_single_layers_stand_with_their_layer(report_data):
+    own = tuple(CutoffResult(p, 9.0 + p, 300, "conv.1") for p in (0.0, 0.1, 0.2))
+    data = replace(
+        report_data,
+        cutoffs=(*report_data.cutoffs, *own),
+        p_opt=None,
+        p_by_layer={"conv.0": 0.05, "conv.1": 0.1, "conv.2": 0.05},
+    )
+    html = render(data)
+    found = {name: text for name, _, text in tabs(html)}
+    assert "The cut-off of this layer" in found["conv.1"]
+    assert "p_opt = 0.1" in found["conv.1"]
+    assert "0.1 %</dd>" in found["conv.1"]
+    assert "The cut-off of this layer" not in found["conv.0"]
+    assert "conv.1 0.1 %" in Page(html).text
+    assert html.count("candidates") == 3  # wide and narrow for all layers, one for conv.1
+
+
+def embedded(html, name="utterance-data"):
+    return json.loads(
+        re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.DOTALL)[1]
+    )
+
+
+def test_every_utterance_is_in_the_page_with_its_errors(html):
+    rows = embedded(html)["rows"]
+    assert [(row["i"], row["e"]) for row in rows] == [
+        ("32-4137-0002", [3, 4]), ("7312-92432-0014", [0, 3]), ("32-21631-0007", [1, 1]),
+    ]  # fmt: skip
+    assert re.findall(r'value="(\w+)"( disabled)?><span>\w+ <span class="n">(\d+)', html) == [
+        ("all", "", "3"), ("changed", "", "2"), ("worse", "", "2"), ("better", " disabled", "0"),
+    ]  # fmt: skip
+
+
+def test_recordings_are_embedded_only_where_given(html, report_data):
+    assert "recording-data" not in html.split("<script>")[0]
+    loud = render(
+        replace(report_data, recordings={"32-4137-0002": "data:audio/mpeg;base64,AAAA"}, left_out=2)
+    )
+    assert embedded(loud, "recording-data") == {"32-4137-0002": "data:audio/mpeg;base64,AAAA"}
+    assert "1 recording of changed utterances is part of this page; 2 more did not fit" in Page(loud).text
+
+
+def test_a_training_run_shows_its_curve(report_data):
+    rows = (
+        {"step": 1, "loss": 2.0},
+        {"step": 2, "loss": 1.5},
+        {"step": 2, "dev": {"wer": 8.1}, "best": True},
+    )
+    page = Page(render(replace(report_data, learning=rows, learning_float=7.8)))
+    assert "Learning curve" in page.texts["h2"]
+    assert "chosen: 8.10" in page.text
+
+
+def test_the_trade_off_has_a_picture_and_a_table(page):
+    assert "tradeoff" in page.having("id")
+    assert "PyTorch 2.32 % 1.61 % to 3.12 % \N{EN DASH} 241 ms" in page.text
 
 
 def test_nothing_is_loaded_from_outside(html, page):
@@ -157,11 +282,11 @@ def test_nothing_is_loaded_from_outside(html, page):
 
 def test_figures_tables_and_scroll_boxes_have_names(page):
     for tag, attrs in page.tags:
-        if tag == "svg":
+        if tag == "svg" and attrs.get("aria-hidden") != "true":
             assert attrs["role"] == "img"
             assert attrs["aria-label"]
         if attrs.get("tabindex") == "0":
-            assert attrs["aria-label"]
+            assert attrs.get("aria-label") or attrs["aria-labelledby"]
     assert len(page.texts["caption"]) == len(page.texts["table"])
     assert all(page.texts["caption"])
     assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
@@ -175,6 +300,7 @@ def test_ids_are_unique_and_links_lead_somewhere(page):
 
 
 def test_plots_are_well_formed_and_in_theme_colours(html):
+    html = html.replace("<wbr>", "")
     plots = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]
     assert len(plots) > 20
     for plot in plots:
@@ -203,6 +329,13 @@ def test_user_text_is_escaped_everywhere():
         histograms=(SiteHistogram(EVIL, EVIL, histogram, {EVIL: 1.0, "chosen": 1.5}),),
         latency=(LatencyRow(1, 2, 1, 2, EVIL),),
         transcripts=(TranscriptRow(EVIL, EVIL, EVIL, f"x {EVIL}", EVIL),),
+        normalizer="none",
+        recordings={EVIL: EVIL},
+        weights=(WeightSite(EVIL, EVIL, 4, EVIL, 1, 0.1, 0.05),),
+        tradeoff=(
+            TradeoffPoint(EVIL, 2.0, 1.0, 3.0, 9.0, 9.0, "float"),
+            TradeoffPoint(EVIL, 2.0, 1.0, 3.0, 5.0, 5.0),
+        ),
         recipe_yaml=EVIL,
         versions={EVIL: EVIL},
         warnings=(EVIL,),
@@ -211,16 +344,29 @@ def test_user_text_is_escaped_everywhere():
     )  # fmt: skip
     html = render(data)
     page = Page(html)
-    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert [tag for tag, _ in page.tags].count("script") == 3
     assert "<script>alert" not in html
+    assert html.count("</script>") == 3
     assert "&amp;lt;" not in html
     assert page.text.count("<script>alert(1)</script>\"'&") > 20
+    assert embedded(html)["rows"][0]["i"] == EVIL
+    assert embedded(html)["rows"][0]["t"] == [EVIL, EVIL, f"x {EVIL}", EVIL]
+    assert embedded(html, "recording-data") == {EVIL: EVIL}
 
 
 def test_a_run_with_nothing_but_float_figures_renders():
     page = Page(render(smallest()))
     assert "No accuracy measured" in page.text
-    for absent in ("sensitivity", "cutoffs", "histograms", "ranges", "engine", "transcripts", "warnings"):
+    for absent in (
+        "tradeoff",
+        "layers",
+        "cutoffs",
+        "ranges",
+        "learning",
+        "engine",
+        "transcripts",
+        "warnings",
+    ):
         assert absent not in page.having("id")
     assert "svg" in page.texts
 
@@ -254,7 +400,7 @@ def test_sites_that_see_the_same_tensor_share_a_plot():
         )
     )
     html = render(smallest(histograms=sites))
-    section = html[html.index('id="histograms"') : html.index('id="ranges"')]
+    section = html[html.index('class="panels"') : html.index('id="ranges"')]
     assert section.count("<svg") == 3
     assert "attention.<wbr>q_proj:<wbr>input, attention.<wbr>k_proj:<wbr>input</p>" in section
 
@@ -282,6 +428,10 @@ def test_names_break_at_dots_and_nothing_slips_through():
         {"systems": (System("float", "Float", 0, 0, 0, 0, float("nan"), float("nan"), float("nan")),)},
         {"latency": (LatencyRow(0.0, 0.0, 0.0, float("nan")),)},
         {"transcripts": (TranscriptRow("a", None, "", ""),)},
+        {"transcripts": (TranscriptRow("a", "", "", "x"), TranscriptRow("a", "b", "b", ""))},
+        {"weights": (WeightSite("a", "a", 4, "64 weights", 9),)},
+        {"tradeoff": (TradeoffPoint("a", 1.0, 0.0, 2.0, 3.0),)},
+        {"learning": ({"step": 0},)},
     ],
 )
 def test_extreme_results_render(changes):

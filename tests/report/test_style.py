@@ -10,7 +10,7 @@ import pytest
 STYLE = resources.files("speechquant.report").joinpath("templates/style.css").read_text("utf-8")
 COLOURS = {name: pair for name, *pair in re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", STYLE)}
 TEXT = ("ink", "muted", "accent", "naive", "good", "unclear", "bad")
-GRAPHICS = ("float", "naive", "simulated", "conv", "transformer", "quiet", "accent")
+GRAPHICS = ("float", "naive", "simulated", "conv", "transformer", "quiet", "accent", "edge")
 
 
 def luminance(colour: str) -> float:

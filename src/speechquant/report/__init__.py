@@ -16,10 +16,12 @@ from speechquant.report.data import (
     System,
     SystemKey,
     TranscriptRow,
+    WeightSite,
 )
 from speechquant.report.page import render
 from speechquant.report.plots.learning import learning_file
 from speechquant.report.plots.tradeoff import TradeoffPoint, draw_tradeoff
+from speechquant.report.recordings import audio_uri, embed
 from speechquant.report.verdict import ALPHA, Verdict, judge
 
 __all__ = [
@@ -39,7 +41,10 @@ __all__ = [
     "TradeoffPoint",
     "TranscriptRow",
     "Verdict",
+    "WeightSite",
+    "audio_uri",
     "draw_tradeoff",
+    "embed",
     "judge",
     "learning_file",
     "render",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from speechquant.numerics import Histogram
+    from speechquant.report.plots.tradeoff import TradeoffPoint
 
 __all__ = [
     "Coverage",
@@ -24,6 +25,7 @@ __all__ = [
     "System",
     "SystemKey",
     "TranscriptRow",
+    "WeightSite",
 ]
 
 References = Literal["transcripts", "float model"]
@@ -87,11 +89,15 @@ class LayerResult:
 
 @dataclass(frozen=True, slots=True)
 class CutoffResult:
-    """WER in percent on the dev set with the selected layers clipped at the cut-off `p` (percent)."""
+    """WER in percent on the dev set with the selected layers clipped at the cut-off `p` (percent).
+
+    `layer` names the one layer that was clipped at `p` while the others kept theirs; None means all alike.
+    """
 
     p: float
     wer: float
     errors: int
+    layer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +106,47 @@ class SiteHistogram:
 
     The threshold called "chosen" is the range the quantized model uses; the others ("max",
     "percentile 99.99", "mse", ...) are what other calibrators would have taken.
+
+    Attributes:
+        bits: Of the quantizer.
+        scale: Its step; None where the model keeps the tensor in float.
+        cutoff: Percent of the values that were cut off before scales were compared.
+        fold: Whether these were counted at the end instead of dropped.
+        start_bin: The first bin that was a candidate, counted from 1.
     """
 
     layer: str
     site: str
     histogram: Histogram
     thresholds: Mapping[str, float]
+    bits: int = 8
+    scale: float | None = None
+    cutoff: float = 0.0
+    fold: bool = False
+    start_bin: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSite:
+    """How the weights of one operator are quantized.
+
+    Attributes:
+        layer: The layer it belongs to.
+        operator: Its name.
+        bits: 2 to 16.
+        sharing: What shares a scale, e.g. "output channel".
+        scales: How many scales there are.
+        nearest: Error of the output with weights rounded to nearest, over the output's energy; None if unknown.
+        rounded: The same with the weights as they are.
+    """
+
+    layer: str
+    operator: str
+    bits: int
+    sharing: str
+    scales: int
+    nearest: float | None = None
+    rounded: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +173,22 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Weight-bearing operators the engine runs in int8, of how many, and the names of the others."""
+    """Weight-bearing operators the engine runs in int8, of how many, and the names of those in float.
+
+    Operators with 4-bit weights compute in float and are counted apart: `weights_4bit` whose weight the engine
+    keeps in 4 bits, and the names of those whose 4-bit weight it makes float when it loads the file.
+    """
 
     int8: int
     total: int
     fallbacks: tuple[str, ...] = ()
+    weights_4bit: int = 0
+    expanded: tuple[str, ...] = ()
+
+    @property
+    def small(self) -> int:
+        """Operators that are as small in the file as they were meant to be."""
+        return self.int8 + self.weights_4bit + len(self.expanded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +217,20 @@ class ReportData:
         gamma: Layers that cost more than this many WER points are clipped.
         selected_layers: The clipped layers.
         cutoffs: The cut-off search.
-        p_opt: The chosen cut-off in percent; None for methods without one.
+        p_opt: The chosen cut-off in percent; None for methods without one, and where layers have their own.
+        p_by_layer: The cut-off of every clipped layer in percent.
         histograms: Activation histograms with their thresholds.
+        weights: How weights are quantized.
+        tradeoff: Systems with what they cost; empty where nothing was weighed or timed.
         latency: Latency by length of audio.
         sizes: Size on disk, None where nothing was exported.
         coverage: What runs in int8, None where nothing was exported.
         transcripts: Utterances to show.
+        normalizer: What is done to texts before words are compared.
+        recordings: Audio of utterances as `data:` addresses, by id; what is here is published with the page.
+        left_out: Changed utterances whose audio was asked for and did not fit.
+        learning: Lines of a training history, as `draw_learning` reads them.
+        learning_float: The float model's WER in percent on the speech that training was judged by.
         recipe_yaml: The resolved settings.
         versions: Software by name.
         warnings: One line each.
@@ -190,11 +250,19 @@ class ReportData:
     selected_layers: tuple[str, ...] = ()
     cutoffs: tuple[CutoffResult, ...] = ()
     p_opt: float | None = None
+    p_by_layer: Mapping[str, float] = field(default_factory=dict)
     histograms: tuple[SiteHistogram, ...] = ()
+    weights: tuple[WeightSite, ...] = ()
+    tradeoff: tuple[TradeoffPoint, ...] = ()
     latency: tuple[LatencyRow, ...] = ()
     sizes: Sizes | None = None
     coverage: Coverage | None = None
     transcripts: tuple[TranscriptRow, ...] = ()
+    normalizer: str = "none"
+    recordings: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    learning: tuple[Mapping[str, Any], ...] = ()
+    learning_float: float | None = None
     recipe_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

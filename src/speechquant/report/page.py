@@ -33,7 +33,13 @@ def render(data: ReportData) -> str:
         ) from error
     from speechquant.report.view import build_view
 
-    style, script = _asset("style.css"), _asset("theme.js")
+    style, script = (
+        "\n".join(map(_asset, names))
+        for names in (
+            ("style.css", "layers.css", "words.css"),
+            ("theme.js", "tabs.js", "explorer.js"),
+        )
+    )
     return environment.get_template("page.html").render(
         **build_view(data),
         style=style,
@@ -57,6 +63,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(formats, name) for name in formats.__all__ if name != "share"}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.globals |= {"share": formats.share, "against_float": against_float}
     return environment
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
 
 from speechquant.report import plots
-from speechquant.report.amplitudes import by_layer, clipped_share, layer_amplitudes
-from speechquant.report.diff import WordDiff, diff_words
+from speechquant.report.aligned import align, payload
+from speechquant.report.amplitudes import by_layer, layer_amplitudes
+from speechquant.report.layers import BAR_WIDTH, build_picker
 from speechquant.report.verdict import judge, main_pair, speedup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from speechquant.report.aligned import Aligned
     from speechquant.report.amplitudes import LayerAmplitudes
-    from speechquant.report.data import Dataset, ReportData, SiteHistogram, System, TranscriptRow
+    from speechquant.report.data import Dataset, ReportData, System
 
 __all__ = ["Figure", "build_view"]
 
 WIDE = 912
 NARROW = 326
-_FEATURED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +43,12 @@ class Evaluation:
     speakers: tuple[tuple[str, int, tuple[float | None, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HistogramPlot:
-    """The histogram of one site, or of several that see the same tensor, and its thresholds.
-
-    `marks` are (marker shape, name, threshold, share of the values above it).
-    """
-
-    sites: tuple[str, ...]
-    svg: str
-    marks: tuple[tuple[str, str, float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HistogramGroup:
-    """All histograms of one layer."""
-
-    layer: str
-    selected: bool
-    plots: tuple[HistogramPlot, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TranscriptView:
-    """One utterance with its changed words."""
-
-    row: TranscriptRow
-    diff: WordDiff
-
-
 def build_view(data: ReportData) -> dict[str, object]:
     """The variables of `page.html`."""
     reference, system = main_pair(data)
-    featured, others = _histogram_groups(data)
     ranges = _ranges(data)
+    shared = tuple(c for c in data.cutoffs if c.layer is None)
+    utterances = align(data.transcripts, data.normalizer)
     return {
         "data": data,
         "rate": "Disagreement" if data.references == "float model" else "WER",
@@ -84,20 +57,22 @@ def build_view(data: ReportData) -> dict[str, object]:
         "system": system,
         "speedup": speedup(data),
         "evaluations": _evaluations(data),
-        "sensitivity": _figure(lambda width: plots.draw_sensitivity(data.layers, data.gamma, width))
-        if data.layers
+        "tradeoff": _tradeoff(data),
+        "picker": build_picker(data),
+        "bar_width": BAR_WIDTH,
+        "cutoffs": _figure(lambda width: plots.draw_cutoffs(shared, data.p_opt, _float_wer(data), width))
+        if shared
         else None,
-        "cutoffs": _figure(
-            lambda width: plots.draw_cutoffs(data.cutoffs, data.p_opt, _float_wer(data), width)
-        )
-        if data.cutoffs
-        else None,
-        "featured": featured,
-        "others": others,
+        "shared_cutoffs": shared,
         "ranges": ranges,
         "ranges_figure": _figure(lambda width: plots.draw_ranges(ranges, width)) if ranges else None,
         "latency": _figure(lambda width: plots.draw_latency(data.latency, width)) if data.latency else None,
-        "transcripts": [TranscriptView(row, diff_words(row.before, row.after)) for row in data.transcripts],
+        "utterances": payload(utterances),
+        "recordings": dict(data.recordings),
+        "filters": _filters(utterances),
+        "learning": _figure(lambda width: plots.draw_learning(data.learning, data.learning_float, width))
+        if data.learning
+        else None,
     }
 
 
@@ -114,6 +89,25 @@ def _evaluations(data: ReportData) -> list[Evaluation]:
         if systems:
             found.append(Evaluation(dataset, systems, _whiskers(systems, rate), _speakers(systems)))
     return found
+
+
+def _tradeoff(data: ReportData) -> Figure | None:
+    """None where fewer than two systems have the same kind of cost."""
+    costs = [[p for p in data.tradeoff if p.cost(kind) is not None] for kind in get_args(plots.Cost)]
+    if max(map(len, costs)) < 2:  # noqa: PLR2004
+        return None
+    rate = "disagreement" if data.references == "float model" else "WER"
+    return _figure(lambda width: plots.draw_tradeoff(data.tradeoff, width, rate))
+
+
+def _filters(utterances: Sequence[Aligned]) -> dict[str, int]:
+    """How many utterances each filter of the explorer shows."""
+    return {
+        "all": len(utterances),
+        "changed": sum(item.changed for item in utterances),
+        "worse": sum(item.errors[1] > item.errors[0] for item in utterances),
+        "better": sum(item.errors[1] < item.errors[0] for item in utterances),
+    }
 
 
 def _whiskers(systems: tuple[System, ...], rate: str) -> Figure | None:
@@ -142,35 +136,3 @@ def _float_wer(data: ReportData) -> float | None:
 def _ranges(data: ReportData) -> list[LayerAmplitudes]:
     pooled = (layer_amplitudes(layer, sites) for layer, sites in by_layer(data.histograms))
     return [layer for layer in pooled if layer is not None]
-
-
-def _histogram_groups(data: ReportData) -> tuple[list[HistogramGroup], list[HistogramGroup]]:
-    """The layers to show at once (the selected ones, else those with the longest tails) and the rest."""
-    featured = set(data.selected_layers)
-    if not featured & {site.layer for site in data.histograms}:
-        tails = sorted(_ranges(data), key=lambda r: r.maximum / (r.q999 or 1), reverse=True)
-        featured = {r.layer for r in tails[:_FEATURED]}
-    groups = [
-        HistogramGroup(layer, layer in data.selected_layers, _plots(sites))
-        for layer, sites in by_layer(data.histograms)
-    ]
-    return [g for g in groups if g.layer in featured], [g for g in groups if g.layer not in featured]
-
-
-def _plots(sites: Sequence[SiteHistogram]) -> tuple[HistogramPlot, ...]:
-    """One plot for all sites that look the same, such as the inputs of query, key and value."""
-    alike: dict[object, list[SiteHistogram]] = {}
-    for site in sites:
-        seen = site.histogram
-        key = (seen.counts.tobytes(), seen.width, seen.maximum, tuple(site.thresholds.items()))
-        alike.setdefault(key, []).append(site)
-    return tuple(_histogram(group) for group in alike.values())
-
-
-def _histogram(alike: Sequence[SiteHistogram]) -> HistogramPlot:
-    site, names = alike[0], tuple(other.site for other in alike)
-    marks = tuple(
-        (plots.marker_of(name), name, value, 100 * clipped_share(site.histogram, value))
-        for name, value in site.thresholds.items()
-    )
-    return HistogramPlot(names, plots.draw_histogram(replace(site, site=", ".join(names))), marks)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from speechquant.report.plots.cutoffs import draw_cutoffs
-from speechquant.report.plots.histogram import MARKERS, draw_histogram, marker_of
+from speechquant.report.plots.histogram import MARKERS, draw_site, marker_of
 from speechquant.report.plots.latency import draw_latency
+from speechquant.report.plots.learning import draw_learning
 from speechquant.report.plots.ranges import draw_ranges
-from speechquant.report.plots.sensitivity import draw_sensitivity
-from speechquant.report.plots.tradeoff import TradeoffPoint, draw_tradeoff, frontier
+from speechquant.report.plots.tradeoff import Cost, TradeoffPoint, draw_tradeoff, frontier
 from speechquant.report.plots.whiskers import draw_systems
 
 __all__ = [
     "MARKERS",
+    "Cost",
     "TradeoffPoint",
     "draw_cutoffs",
-    "draw_histogram",
     "draw_latency",
+    "draw_learning",
     "draw_ranges",
-    "draw_sensitivity",
+    "draw_site",
     "draw_systems",
     "draw_tradeoff",
     "frontier",

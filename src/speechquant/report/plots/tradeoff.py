@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from speechquant.report.data import SystemKey
 
-__all__ = ["TradeoffPoint", "draw_tradeoff", "frontier"]
+__all__ = ["Cost", "TradeoffPoint", "draw_tradeoff", "frontier"]
 
 Cost = Literal["megabytes", "milliseconds"]
 
