@@ -60,7 +60,7 @@ class Row:
 
 def rows(models: list[str], methods: list[str]) -> list[Row]:
     """In the order of importance."""
-    widths = ((4, None, "mse"), (4, 8, "mse"), (4, None, "max"), (8, 8, "max"))
+    widths = ((4, None, "mse"), (4, 8, "mse"), (8, 8, "max"))
     return [Row(model, *width, method) for width in widths for model in models for method in methods]
 
 
