@@ -59,7 +59,7 @@ def test_a_bad_value_is_one_line_that_names_its_option(arguments, says):
 
 def test_choices_are_listed():
     text = CliRunner().invoke(app, ["quantize", "--help"], env={"COLUMNS": "200"}).output
-    for choices in ("entropy|max|mse|percentile|stablequant", "max|mse|percentile", "channel|tensor"):
+    for choices in ("entropy|max|mse|percentile|stablequant", "max|mse|percentile", "tensor|channel|group"):
         assert choices in text
 
 

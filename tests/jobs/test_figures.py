@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -107,6 +108,25 @@ def test_against_its_own_output_the_float_model_is_not_tested(capsys):
     assert "0.00" not in [
         cell for line in text.splitlines() if "stablequant" in line for cell in line.split()
     ]
+
+
+def test_weights_alone_are_told_in_other_words(capsys):
+    bench, findings = made(bits="w4a16")
+    findings.engines = replace(findings.engines, coverage=Coverage(0, 3, (), (), 2, ("conv",)))
+    text = printed(capsys, bench, findings)
+    assert "weight-only w4a16" in text
+    assert "keeps weights in 4 bits: 2 of 3 operators with weights, read back from the engine" in text
+    assert "1 more have 4 bits in the file and become float when it is loaded" in text
+    assert not any(word in text for word in ("clipped", "cut-off", "int8", "search:"))
+    metrics = describe(bench, findings)
+    assert (metrics["method"], metrics["coverage"]["weights_4bit"]) == ("weight-only", 2)
+    page = report_data(bench, findings, metrics)
+    verdict = judge(page)
+    assert "int8" not in " ".join((verdict.headline, verdict.sentence, *verdict.caveats))
+    html = render(page)
+    assert "2 of 3" in html
+    assert "Keeps 4-bit weights" in html
+    assert "Runs in int8" not in html
 
 
 def test_the_speed_is_the_median_ratio_of_turns(capsys):

@@ -61,6 +61,22 @@ def test_what_the_engine_runs(artifact):
     assert found.coverage.fallbacks == ("head",)
 
 
+def test_weights_in_4_bits_are_told_from_those_that_become_float(artifact, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(artifact, folder)
+    path = folder / "onnx" / "engine.json"
+    content = json.loads(path.read_text())
+    content["operators"] = [one | {"int8": False, "weights_4bit": True} for one in content["operators"]]
+    content["coverage"] = {"int8": 0, "total": 2, "weights_4bit": 1, "expanded": ["conv"]}
+    path.write_text(json.dumps(content))
+    found = inspect(folder)
+    assert {row.site.partition(":")[0]: row.runs for row in found.rows} == {
+        "conv": "4-bit file",
+        "head": "4-bit weights",
+    }
+    assert found.coverage.small == 2
+
+
 def test_without_coverage_nothing_is_claimed(artifact, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(artifact, folder)

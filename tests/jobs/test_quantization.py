@@ -250,3 +250,18 @@ def test_characters_are_counted_by_transcript_and_the_most_frequent_come_first()
     assert "and 4 more" in many
     assert unwritable(corpus("ab"), vocabulary(lower=True), "none") is None
     assert unwritable(corpus("\u4e2d"), object(), "upper") is None
+
+
+def test_with_activations_in_float_there_is_nothing_to_search(bench):
+    opened = bench(bits="w4a16", weight_group=32)
+    evaluator, dev = opened.scoring(opened.corpora.dev)
+    found = opened.search({}, evaluator, dev)
+    assert (found.dev_passes, found.selected_layers, found.p_opt) == (1, (), None)
+    assert {entry.site.role for entry in found.table} == {"weight"}
+    assert {(e.spec.bits, e.spec.granularity, e.spec.group_size) for e in found.table} == {(4, "group", 32)}
+    assert [e.site for e in found.table] == [s for s in opened.model.sites() if s.role == "weight"]
+    for entry in found.table:
+        weight = opened.model.operator(entry.site.module).weight.numpy()
+        assert np.array_equal(entry.scale, weight_scales(weight, entry.spec, "mse"))
+    naive = opened.plain({}, "max")
+    assert {e.spec.granularity for e in naive} == {"channel"}

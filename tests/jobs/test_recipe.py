@@ -76,6 +76,8 @@ def test_bits(bits):
         ({"start_bin": 0}, "--start-bin"),
         ({"method": "magic"}, "method"),
         ({"weights": "entropy"}, "weights"),
+        ({"weight_group": 48}, "--weight-group: choose 16, 32, 64, 128 or 256, not 48"),
+        ({"weight_granularity": "row"}, "--weight-granularity"),
         ({"threads": 0}, "threads"),
         ({"dev_minutes": 0}, "--dev-minutes"),
         ({"colour": "red"}, "colour: no such setting"),
@@ -196,3 +198,21 @@ def test_a_shipped_recipe_opens_with_the_command_that_runs_it(path):
     assert (Path(resolve_model(recipe.model)) / "config.json").is_file()
     for role in (recipe.calibration, recipe.dev, recipe.test):
         assert len(resolve_corpus(role)) > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "form", "method", "scales_by"),
+    [
+        ({}, ("channel", None), "max", "stablequant"),
+        ({"bits": "w4a16"}, ("group", 64), "mse", "weight-only"),
+        ({"bits": "w3a16", "weight_group": 32, "weights": "max"}, ("group", 32), "max", "weight-only"),
+        ({"bits": "w8a16"}, ("channel", None), "max", "weight-only"),
+        ({"bits": "w4a8"}, ("channel", None), "max", "stablequant"),
+        ({"bits": "w16a16"}, ("channel", None), "max", "stablequant"),
+        ({"bits": "w4a16", "weight_granularity": "channel"}, ("channel", None), "max", "weight-only"),
+        ({"bits": "w4a8", "weight_granularity": "group"}, ("group", 64), "mse", "stablequant"),
+    ],
+)
+def test_how_weights_are_quantized_by_default(settings, form, method, scales_by):
+    recipe = load_recipe(**MINIMAL, **settings)
+    assert (recipe.weight_form, recipe.weight_method, recipe.scales_by) == (form, method, scales_by)

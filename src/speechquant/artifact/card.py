@@ -51,10 +51,15 @@ def model_card(manifest: Manifest, metrics: Mapping[str, Any], *, license_name: 
 def _origin(manifest: Manifest) -> str:
     operators = len({record.module for record in manifest.sites})
     made_by = f"speechquant {manifest.created_with.get('speechquant', '')}".strip()
+    what = "weights and activations" if _quantizes_activations(manifest) else "weights"
     return (
-        f"`{manifest.model.source}` quantized with {made_by}: weights and activations of {operators} "
+        f"`{manifest.model.source}` quantized with {made_by}: {what} of {operators} "
         "operators as integers, everything else in float.\n"
     )
+
+
+def _quantizes_activations(manifest: Manifest) -> bool:
+    return any(record.role == "input" for record in manifest.sites)
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> list[str]:
@@ -110,10 +115,11 @@ def _size_and_speed(metrics: Mapping[str, Any]) -> list[str]:
         )
     coverage = metrics.get("coverage")
     if isinstance(coverage, dict) and "int8" in coverage and "total" in coverage:
-        lines.append(
-            f"- {coverage['int8']} of {coverage['total']} operators with weights run in int8, as read back "
-            "from the engine."
-        )
+        small = coverage.get("weights_4bit")
+        what = f"{small} of {coverage['total']} operators keep their weights in 4 bits"
+        if not small:
+            what = f"{coverage['int8']} of {coverage['total']} operators with weights run in int8"
+        lines.append(f"- {what}, as read back from the engine.")
     return ["## Size and speed\n", *lines, ""] if lines else []
 
 
@@ -124,13 +130,18 @@ def _speedup(latency: Mapping[str, Any]) -> str:
 
 
 def _decisions(manifest: Manifest) -> list[str]:
-    clipped = ", ".join(f"`{layer}`" for layer in manifest.selected_layers) or "none"
-    cut = f", cut-off {cutoffs_text(manifest.p_opt)}" if manifest.p_opt is not None else ""
-    text = (
-        f"Layers whose activations are clipped: {clipped}{cut}. All decisions stand in `quantization.json`; "
-        "`recipe.yaml` repeats the run.\n"
-    )
-    return ["## Decisions\n", text]
+    if _quantizes_activations(manifest):
+        clipped = ", ".join(f"`{layer}`" for layer in manifest.selected_layers) or "none"
+        cut = f", cut-off {cutoffs_text(manifest.p_opt)}" if manifest.p_opt is not None else ""
+        text = f"Layers whose activations are clipped: {clipped}{cut}."
+    else:
+        sizes = sorted({record.group_size for record in manifest.sites if record.group_size is not None})
+        shared = f" One scale for every {', '.join(map(str, sizes))} weights." if sizes else ""
+        text = f"Activations are not quantized.{shared}"
+    return [
+        "## Decisions\n",
+        f"{text} All decisions stand in `quantization.json`; `recipe.yaml` repeats the run.\n",
+    ]
 
 
 _USE = """## Use

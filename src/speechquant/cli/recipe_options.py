@@ -26,7 +26,7 @@ _PANELS = {
     "normalizer allow_overlap strict": "Speech",
     "method bits gamma cutoffs per_layer percentile start_bin fold": "Method",
     "select_bits select_with select_weights": "Method",
-    "include exclude weights weight_granularity rounding": "Layers and weights",
+    "include exclude weights weight_granularity weight_group rounding": "Layers and weights",
 }
 
 

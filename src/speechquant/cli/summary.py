@@ -74,7 +74,7 @@ def _decisions(metrics: Mapping[str, Any]) -> Iterator[str]:
         clipped = ", ".join(metrics["selected_layers"])
         yield f"clipped layers: {clipped}; cut-off p_opt = {cutoff}" if clipped else "clipped layers: none"
         yield f"search: {metrics['dev_passes']} passes over the dev set for {metrics['dev_requests']} candidates"
-    yield f"runs in int8: {coverage['int8']} of {coverage['total']} operators with weights, read back from the engine"
+    yield from _coverage(coverage)
     for name in coverage["fallbacks"]:
         yield f"  in float: {name}"
     agreement = metrics["agreement"]
@@ -86,6 +86,17 @@ def _decisions(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"{time['speedup']['pytorch']:.2f}x PyTorch float32 ({time['seconds']:g} s of speech, whole "
         "transcription, medians of interleaved runs)"
     )
+
+
+def _coverage(coverage: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the operators with weights."""
+    total, held, expanded = coverage["total"], coverage["weights_4bit"], len(coverage["expanded"])
+    if held or expanded:
+        yield f"keeps weights in 4 bits: {held} of {total} operators with weights, read back from the engine"
+        if expanded:
+            yield f"  {expanded} more have 4 bits in the file and become float when it is loaded"
+    if coverage["int8"] or not (held or expanded):
+        yield f"runs in int8: {coverage['int8']} of {total} operators with weights, read back from the engine"
 
 
 def _transcripts(outcome: Outcome) -> Iterator[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from speechquant.artifact import Verification
+    from speechquant.engines import Coverage
     from speechquant.jobs.engines import EngineReport
     from speechquant.jobs.evaluate import EvaluationReport
     from speechquant.jobs.export import EngineExport
@@ -101,26 +102,44 @@ def print_inspection(found: Inspection) -> None:
         )
     show(table)
     if found.coverage is not None:
-        show(f"{found.coverage.int8} of {found.coverage.total} operators with weights run in int8")
+        show(coverage_text(found.coverage))
         for name in found.coverage.fallbacks:
             defect = ", although int8 was asked for" if name in found.coverage.broken else ""
             show(f"runs in float: {name}{defect}")
     for name, other in found.exports.items():
         if name != found.engine and other is not None:
-            show(f"{name}: {other.int8} of {other.total} operators with weights run in int8")
+            show(f"{name}: {coverage_text(other)}")
+
+
+def coverage_text(found: Coverage) -> str:
+    """How many operators run in int8, or keep their weights in 4 bits."""
+    if found.small == found.int8:
+        return f"{found.int8} of {found.total} operators with weights run in int8"
+    text = f"{found.weights_4bit} of {found.total} operators keep their weights in 4 bits"
+    if found.expanded:
+        text += f", {len(found.expanded)} more have 4 bits in the file and become float when it is loaded"
+    return f"{text}; {found.int8} run in int8" if found.int8 else text
 
 
 def print_exports(done: Sequence[EngineExport]) -> None:
     """One line per engine, then the operators that it runs in float."""
-    table = columns("engine", "MB", "int8 operators", "folder")
+    small = any(item.coverage.small > item.coverage.int8 for item in done)
+    table = columns("engine", "MB", "int8 operators", *(["4-bit weights"] if small else []), "folder")
     for item in done:
-        share = f"{item.coverage.int8} of {item.coverage.total}"
-        table.add_row(item.engine, f"{item.bytes / 1e6:.1f}", share, escape(str(item.folder)))
+        found = item.coverage
+        cells = [
+            f"{found.int8} of {found.total}",
+            *([f"{found.weights_4bit} of {found.total}"] if small else []),
+        ]
+        table.add_row(item.engine, f"{item.bytes / 1e6:.1f}", *cells, escape(str(item.folder)))
     show(table)
     for item in done:
         for name in item.coverage.fallbacks:
             defect = ", although int8 was asked for" if name in item.coverage.broken else ""
             show(f"{item.engine} runs in float: {name}{defect}")
+        if item.coverage.expanded:
+            names = ", ".join(item.coverage.expanded)
+            show(f"{item.engine} makes weights float when it loads the file: {names}")
 
 
 def print_engines(found: EngineReport) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Inspection", "Runs", "SiteRow", "inspect"]
 
-Runs = Literal["int8", "float", "unknown"]
+Runs = Literal["int8", "float", "4-bit weights", "4-bit file", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class SiteRow:
     `scale` is the largest where there are `scales` of them, `threshold` the magnitude at which values are clipped,
     and `maximum` the largest that calibration saw, None for weights and where it was not recorded. `selected`
     says that the search clipped this layer by a cut-off; others may be clipped too, by their calibrator.
-    `runs` is what the engine does with the operator.
+    `runs` is what the engine does with the operator: with `4-bit weights` it multiplies floats by weights that
+    it keeps in 4 bits, with `4-bit file` by weights that it made float when it loaded the file.
     """
 
     site: str
@@ -106,6 +107,10 @@ def _runs(engine: EngineManifest) -> dict[str, Runs]:
     """What was read back for each operator by dotted path; empty where nothing was."""
     if engine.coverage is None:
         return {}
-    fallbacks = set(engine.coverage.fallbacks)
-    modules = (module for record in engine.operators for module in record.modules)
-    return {module: "float" if module in fallbacks else "int8" for module in modules}
+    found: dict[str, Runs] = {}
+    expanded, fallbacks = set(engine.coverage.expanded), set(engine.coverage.fallbacks)
+    for record in engine.operators:
+        kept: Runs = "4-bit weights" if record.weights_4bit else "int8"
+        for module in record.modules:
+            found[module] = "4-bit file" if module in expanded else "float" if module in fallbacks else kept
+    return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from speechquant.errors import RecipeError
-from speechquant.numerics import WeightMethod, calibrator_names
+from speechquant.numerics import Granularity, WeightMethod, calibrator_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -33,6 +33,9 @@ RoundingMethod = Literal["nearest", "adaround", "gptq"]
 _BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
 _MOST_CUTOFFS = 10_000
 _ROLES = ("calibration", "dev", "test")
+_GROUP_SIZES = (16, 32, 64, 128, 256)
+_FLOAT_BITS = 16
+_GROUPED_BITS = 4
 
 
 def parse_bits(bits: str) -> tuple[int, int]:
@@ -63,6 +66,12 @@ def known_calibrator(name: str) -> str:
     if name not in calibrator_names():
         raise ValueError(f"choose {_listed(calibrator_names())}, not {name!r}")
     return name
+
+
+def _known_group(size: int) -> int:
+    if size not in _GROUP_SIZES:
+        raise ValueError(f"choose {_listed([str(size) for size in _GROUP_SIZES])}, not {size}")
+    return size
 
 
 def checked(parse: Callable[[str], object]) -> AfterValidator:
@@ -108,7 +117,9 @@ class Recipe(BaseModel):
     bits: Annotated[
         str,
         checked(parse_bits),
-        Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16."),
+        Field(
+            description="Bits of weights and activations, w8a8 to w2a2; w4a16 and other a16 keep activations in float."
+        ),
     ] = "w8a8"
     gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = (
         0.25
@@ -140,10 +151,23 @@ class Recipe(BaseModel):
     fold: Annotated[
         bool, Field(description="Count clipped values at the last bin instead of dropping them.")
     ] = False
-    weights: Annotated[WeightMethod, Field(description="How weight ranges are found.")] = "max"
+    weights: Annotated[
+        WeightMethod | None,
+        Field(
+            description="How weight ranges are found; by default mse for groups, max otherwise.",
+            json_schema_extra={"enum": list(get_args(WeightMethod))},
+        ),
+    ] = None
     weight_granularity: Annotated[
-        Literal["channel", "tensor"], Field(description="One weight scale per output channel, or one in all.")
-    ] = "channel"
+        Granularity | None,
+        Field(
+            description="What shares a weight scale; by default groups up to w4a16, else each output channel.",
+            json_schema_extra={"enum": list(get_args(Granularity))},
+        ),
+    ] = None
+    weight_group: Annotated[
+        int, AfterValidator(_known_group), Field(description="Weights in a group: 16, 32, 64, 128 or 256.")
+    ] = 64
     rounding: Annotated[
         RoundingMethod, Field(description="How weights are rounded: one by one, or so that outputs stay.")
     ] = "nearest"
@@ -188,6 +212,29 @@ class Recipe(BaseModel):
     def bit_widths(self) -> tuple[int, int]:
         """Bits of weights and of activations."""
         return parse_bits(self.bits)
+
+    @property
+    def weight_only(self) -> bool:
+        """Whether activations stay in float: a16, but for w16a16, which puts both on a grid of 16 bits."""
+        weights, activations = self.bit_widths
+        return activations == _FLOAT_BITS and weights < _FLOAT_BITS
+
+    @property
+    def scales_by(self) -> str:
+        """The method that finds the scales of activations, or that there are none."""
+        return "weight-only" if self.weight_only else self.method
+
+    @property
+    def weight_form(self) -> tuple[Granularity, int | None]:
+        """What shares a weight scale, and the size of groups."""
+        grouped = self.weight_only and self.bit_widths[0] <= _GROUPED_BITS
+        granularity: Granularity = self.weight_granularity or ("group" if grouped else "channel")
+        return granularity, self.weight_group if granularity == "group" else None
+
+    @property
+    def weight_method(self) -> WeightMethod:
+        """How weight ranges are found."""
+        return self.weights or ("mse" if self.weight_form[0] == "group" else "max")
 
     @property
     def cutoff_grid(self) -> tuple[float, ...]:

@@ -70,7 +70,7 @@ def judge(data: ReportData) -> Verdict:
     reference, system = main_pair(data)
     level, headline, facts = _accuracy(data, reference, system)
     caveats = _caveats(data, system)
-    fallen_back = data.coverage is not None and data.coverage.int8 < data.coverage.total
+    fallen_back = data.coverage is not None and data.coverage.small < data.coverage.total
     if level == "good" and (fallen_back or (system is not None and system.key == "simulated")):
         level = "unclear"
         headline += ", but not int8 everywhere" if fallen_back else ", in simulation"
@@ -134,10 +134,12 @@ def _caveats(data: ReportData, system: System | None) -> tuple[str, ...]:
         )
     if system is not None and system.key == "simulated":
         caveats.append("Measured in simulation, not on an int8 engine.")
-    if data.coverage is not None and data.coverage.int8 < data.coverage.total:
-        missing = data.coverage.total - data.coverage.int8
+    if data.coverage is not None and data.coverage.small < data.coverage.total:
+        missing = data.coverage.total - data.coverage.small
         caveats.append(
-            f"Not int8 everywhere: {missing} of {data.coverage.total} operators still run in float."
+            f"Not quantized everywhere: {missing} of {data.coverage.total} operators still run in float."
+            if data.coverage.weights_4bit
+            else f"Not int8 everywhere: {missing} of {data.coverage.total} operators still run in float."
         )
     if system is not None and data.references == "transcripts" and system.words < words_needed(data.gamma):
         caveats.append(

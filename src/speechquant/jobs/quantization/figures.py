@@ -23,7 +23,7 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
     """The contents of `metrics.json`; rates in percent, latencies in milliseconds, sizes in bytes."""
     return {
         "model": _name(bench),
-        "method": bench.recipe.method,
+        "method": bench.recipe.scales_by,
         "bits": bench.recipe.bits,
         "rounding": _rounding(bench, findings.weights),
         "normalizer": bench.normalizer,
@@ -87,6 +87,8 @@ def _engine(engines: Measured) -> dict[str, Any]:
             "int8": coverage.int8,
             "total": coverage.total,
             "fallbacks": list(coverage.fallbacks),
+            "weights_4bit": coverage.weights_4bit,
+            "expanded": list(coverage.expanded),
         },
     }
 

@@ -74,7 +74,7 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
         bench = Workbench(model, corpora, recipe, store, work, listener)
         _ = bench.layers
         with _timed(seconds, "calibrate"):
-            histograms = bench.calibrate()
+            histograms = {} if recipe.weight_only else bench.calibrate()
         with _timed(seconds, "search"):
             # The test set too, before the long search: unusable speech is noticed now, and the result is kept.
             _float_model(bench, corpora.test)
@@ -129,7 +129,7 @@ def _contents(
         source=recipe.model,
         family=model.model_type,
         task=model.runtime.task,
-        method=recipe.method,
+        method=recipe.scales_by,
         bits=recipe.bits,
         rounding=recipe.rounding,
         model_files=model.kept_files,
@@ -158,7 +158,7 @@ def _warnings(bench: Workbench, dev_words: int) -> tuple[str, ...]:
     spelling = [
         unwritable(corpus, bench.model.vocabulary, bench.normalizer) for corpus in (corpora.dev, corpora.test)
     ]
-    small = warn_if_too_small(dev_words, recipe.gamma) if recipe.method == "stablequant" else None
+    small = warn_if_too_small(dev_words, recipe.gamma) if recipe.scales_by == "stablequant" else None
     found = (*corpora.warnings, *spelling, f"dev: {small}" if small else None)
     return tuple(warning for warning in found if warning)
 

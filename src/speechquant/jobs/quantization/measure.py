@@ -112,7 +112,7 @@ def _evaluate(
             found[system] = bench.simulate(scales, evaluator, test, advance, weights)
     for system, recognizer in engines.items():
         if system != "float":
-            with bench.progress.stage(f"{system.replace('_', ' ')} model on test, int8 engine") as advance:
+            with bench.progress.stage(f"{system.replace('_', ' ')} model on test, engine") as advance:
                 found[system] = evaluator.evaluate(recognizer, test, advance)
     return found
 

@@ -31,7 +31,7 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
     return report.ReportData(
         title=f"{metrics['model']}, {bench.recipe.bits.upper()}",
         model=metrics["model"],
-        method=bench.recipe.method,
+        method=bench.recipe.scales_by,
         bits=bench.recipe.bits.upper(),
         references=findings.test["float"].references,
         systems=_systems(bench, findings, metrics["p_values"]),
@@ -49,7 +49,13 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
         histograms=_histograms(bench, findings),
         latency=(_latency(engines),),
         sizes=report.Sizes(engines.bytes["float"], engines.bytes["quantized"]),
-        coverage=report.Coverage(engines.coverage.int8, engines.coverage.total, engines.coverage.fallbacks),
+        coverage=report.Coverage(
+            engines.coverage.int8,
+            engines.coverage.total,
+            engines.coverage.fallbacks,
+            engines.coverage.weights_4bit,
+            engines.coverage.expanded,
+        ),
         transcripts=_transcripts(bench, findings),
         recipe_yaml=bench.recipe.to_yaml(command),
         versions=metrics["versions"],
@@ -86,7 +92,7 @@ def _systems(
 
 
 def _labels(bench: Workbench) -> dict[report.SystemKey, str]:
-    method = "StableQuant" if bench.recipe.method == "stablequant" else bench.recipe.method
+    method = "StableQuant" if bench.recipe.scales_by == "stablequant" else bench.recipe.scales_by
     engine = "int8 engine" if bench.recipe.bit_widths == _INT8 else f"{bench.recipe.bits}, engine"
     return {
         "float": "float32",

@@ -201,6 +201,8 @@ class Workbench:
             return ScaleTable({n: e for layer in wanted for n, e in known[layer, *key].entries.items()})
 
         def activations(layers: Iterable[str], calibrator: str, bits: int, **options: Any) -> ScaleTable:
+            if recipe.weight_only:
+                return ScaleTable({})
             settings = {**self._options(calibrator), **options}
             make = partial(
                 activation_table, histograms=histograms, calibrator=calibrator, bits=bits, **settings
@@ -208,15 +210,17 @@ class Workbench:
             return remembered(layers, (calibrator, bits, *sorted(settings.items())), make)
 
         def weights(layers: Iterable[str], bits: int) -> ScaleTable:
+            granularity, size = recipe.weight_form
             make = partial(
                 weight_table,
                 self.model,
                 bits=bits,
-                method=recipe.weights,
-                granularity=recipe.weight_granularity,
+                method=recipe.weight_method,
+                granularity=granularity,
+                group_size=size,
                 percentile=recipe.percentile,
             )
-            return remembered(layers, ("weights", bits, recipe.weights, recipe.percentile), make)
+            return remembered(layers, ("weights", bits, recipe.weight_method, recipe.percentile), make)
 
         return Tables(activations, weights)
 
@@ -235,8 +239,8 @@ class Workbench:
             def score(table: ScaleTable) -> Any:
                 return self.simulate(table, evaluator, dev).errors
 
-            if recipe.method != "stablequant":
-                tell(recipe.method)
+            if recipe.scales_by != "stablequant":
+                tell(recipe.scales_by)
                 return plain(self.layers, tables, score, calibrator=recipe.method, bits=recipe.bit_widths)
             return stablequant(
                 self.layers,
@@ -253,14 +257,20 @@ class Workbench:
             )
 
     def plain(self, histograms: Mapping[str, Histogram], calibrator: str) -> ScaleTable:
-        """All layers by one calibrator, no search; "max" is what most tools start from."""
+        """All layers by one calibrator, no search; "max" is what most tools start from.
+
+        Where activations stay in float, it is what a weight would get without groups.
+        """
         tables, bits = self.tables(histograms), self.recipe.bit_widths
+        if self.recipe.weight_only:
+            sites = [site for site in self.model.sites() if site.layer in self.layers]
+            return weight_table(self.model, sites, bits=bits[0])
         return tables.weights(self.layers, bits[0]).merged(
             tables.activations(self.layers, calibrator, bits[1])
         )
 
     def _expected_passes(self) -> int:
-        if self.recipe.method != "stablequant":
+        if self.recipe.scales_by != "stablequant":
             return 1
         return len(self.layers) + len(self.recipe.cutoff_grid)
 
