@@ -68,11 +68,11 @@
     }
     return cut.filter((line) => line.length);
   };
-  const table = (line) => {
+  const table = (line, name) => {
     const names = scored ? [["r", "ref"], ["f", "float"], ["q", "quant"]] : [["f", "float"], ["q", "quant"]];
     const side = ([key, name]) => make("tr", { class: key }, make("th", { scope: "row" }, name),
       ...line.map((c) => (key === "r" ? make("td", {}, c.r) : cell(c[key], c.r, key === "q" && c.q !== c.f))));
-    return make("table", { class: "aligned" }, make("tbody", {}, ...names.map(side)));
+    return make("table", { class: "aligned", "aria-label": name }, make("tbody", {}, ...names.map(side)));
   };
 
   const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
@@ -98,7 +98,7 @@
     const player = row.i in recordings
       ? make("audio", { controls: "", preload: "none", src: recordings[row.i], "aria-label": `Recording of ${row.i}` })
       : null;
-    const text = lines(row, room).map(table);
+    const text = lines(row, room).map((line) => table(line, `Words of ${row.i}`));
     return make("article", { class: "utterance", "data-id": row.i }, make("h3", {}, row.i, " ", chip(row), " ", count),
       player, text.length ? make("div", { class: "lines" }, ...text) : make("p", { class: "note" }, "(silence)"), written(row));
   };
