@@ -14,7 +14,6 @@ import numpy as np
 from speechquant.artifact.load import load_artifact
 from speechquant.artifact.manifest import MANIFEST, inside
 from speechquant.errors import ArtifactError
-from speechquant.numerics import unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,9 +139,9 @@ def _tensors(artifact: Artifact) -> _Findings:
 def _integers(tensors: Tensors, name: str, record: SiteRecord) -> str | None:
     how, spec = tensors.packed[name], record.spec
     try:
-        values = unpack(tensors.raw(name), how.bits, how.shape)
-    except (ArtifactError, ValueError) as error:
-        return f"{name}: {error}"
+        values = tensors.integers(name)
+    except ArtifactError as error:
+        return str(error)
     if values.size and (values.min() < spec.qmin or values.max() > spec.qmax):
         return (
             f"{name}: integers from {values.min()} to {values.max()} are outside {spec.qmin} to {spec.qmax}"

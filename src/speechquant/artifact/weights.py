@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from speechquant.errors import ArtifactError
-from speechquant.numerics import MAX_BITS, MIN_BITS, dequantize, pack, packed_size, quantize, unpack
+from speechquant.numerics import (
+    MAX_BITS,
+    MIN_BITS,
+    decode,
+    dequantize,
+    packed_size,
+    quantize,
+    smallest,
+    unpack,
+)
+from speechquant.numerics.entropy import MAX_CODED_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -27,15 +37,25 @@ WEIGHTS = "model.safetensors"
 _NOTE = "speechquant"
 _PACKED = "packed"
 _TIED = "tied"
+_CODING = "deflate"
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How one packed weight is read: bits per value, its shape, and how many weights share a scale if groups do."""
+    """How one packed weight is read: bits per value, its shape, and how many weights share a scale if groups do.
+
+    `coded` says that the integers are entropy coded (`numerics.encode`), not laid side by side (`numerics.pack`).
+    """
 
     bits: int
     shape: tuple[int, ...]
     group_size: int | None = None
+    coded: bool = False
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the integers side by side."""
+        return packed_size(math.prod(self.shape), self.bits)
 
 
 def weight_name(module: str) -> str:
@@ -81,10 +101,7 @@ def save_tensors(path: Path, weights: Mapping[str, NDArray[Any]], table: ScaleTa
     }
     for name, entry in entries.items():
         if name not in tied:
-            stored[name] = pack(quantize(weights[name], entry.scale, entry.spec), entry.spec.bits)
-            packed[name] = {"bits": entry.spec.bits, "shape": list(weights[name].shape)}
-            if entry.spec.group_size is not None:
-                packed[name]["group_size"] = entry.spec.group_size
+            stored[name], packed[name] = _integers(weights[name], entry)
             _add(stored, scale_name(name), _stored_scale(entry))
     for name, array in weights.items():
         if name not in entries and name not in tied:
@@ -158,12 +175,15 @@ class Tensors(Mapping[str, "NDArray[np.float32]"]):
             ArtifactError: the stored bytes do not fit the recorded shape.
         """
         how, data = self.packed[name], self.raw(name)
-        if data.dtype != np.uint8 or data.size != packed_size(math.prod(how.shape), how.bits):
+        if data.dtype != np.uint8 or not (how.coded or data.size == how.packed_bytes):
             raise ArtifactError(
                 f"{self.path}: {name} holds {data.nbytes} bytes of {data.dtype}, which is not "
                 f"{how.bits}-bit {how.shape}; fetch the artifact again"
             )
-        return unpack(data, how.bits, how.shape)
+        try:
+            return (decode if how.coded else unpack)(data, how.bits, how.shape)
+        except ArtifactError as error:
+            raise ArtifactError(f"{self.path}: {name}: {error}; fetch the artifact again") from error
 
     def raw(self, name: str) -> NDArray[Any]:
         """A tensor as it lies in the file.
@@ -180,6 +200,16 @@ class Tensors(Mapping[str, "NDArray[np.float32]"]):
         return array
 
 
+def _integers(weight: NDArray[Any], entry: Entry) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """The bytes of a weight's integers, and the note that says how to read them."""
+    integers, spec = quantize(weight, entry.scale, entry.spec), entry.spec
+    data, coded = smallest(integers, spec.bits)
+    note: dict[str, Any] = {"bits": spec.bits, "shape": list(integers.shape)}
+    if spec.group_size is not None:
+        note["group_size"] = spec.group_size
+    return data, note | ({"coding": _CODING} if coded else {})
+
+
 def _packing(entry: dict[str, Any]) -> Packing:
     bits, shape = int(entry["bits"]), tuple(int(size) for size in entry["shape"])
     group_size = entry.get("group_size")
@@ -187,7 +217,10 @@ def _packing(entry: dict[str, Any]) -> Packing:
         raise ValueError("impossible bits or shape")
     if group_size is not None and (type(group_size) is not int or group_size < 1):
         raise ValueError("impossible group size")
-    return Packing(bits, shape, group_size)
+    coding = entry.get("coding")
+    if coding not in (None, _CODING) or (coding and bits > MAX_CODED_BITS):
+        raise ValueError("unknown coding")
+    return Packing(bits, shape, group_size, coding is not None)
 
 
 def _stored_scale(entry: Entry) -> NDArray[Any]:

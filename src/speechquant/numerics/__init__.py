@@ -12,6 +12,7 @@ from speechquant.numerics.calibrators import (
     register,
     threshold,
 )
+from speechquant.numerics.entropy import decode, encode, smallest
 from speechquant.numerics.histogram import DEFAULT_BINS, MIN_EXPONENT, Histogram, range_exponent
 from speechquant.numerics.histogram_file import load_histograms, save_histograms
 from speechquant.numerics.integer import dequantize, quantize
@@ -40,7 +41,9 @@ __all__ = [
     "calibrator",
     "calibrator_names",
     "calibrator_options",
+    "decode",
     "dequantize",
+    "encode",
     "load_histograms",
     "mse_curve",
     "pack",
@@ -49,6 +52,7 @@ __all__ = [
     "range_exponent",
     "register",
     "save_histograms",
+    "smallest",
     "threshold",
     "unpack",
     "weight_scales",
