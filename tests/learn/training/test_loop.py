@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -91,9 +92,8 @@ DROPPING = {"dropout": 0.2, "apply_spec_augment": True, "mask_time_prob": 0.3, "
 
 
 def test_an_update_is_what_a_plain_loop_with_transformers_makes(run, model, train, tmp_path):
-    # One utterance a step and no dropout: nothing here but transformers, torch, and the order of the speech.
-    scores = [50, 40]
-    found, _ = run(steps=3, batch=1, every=3, scores=scores, dropout=0.0)
+    # Without dropout there is nothing here but transformers, torch, and the order of the speech.
+    found, _ = run(steps=3, batch=2, every=3, scores=[50, 40], dropout=0.0)
     plain = model("ctc", dropout=0.0, ctc_loss_reduction="mean")
     network, targets = plain.module.train().requires_grad_(requires_grad=True), targets_of(plain)
     matrices = [p for p in network.parameters() if p.ndim > 1]
@@ -102,24 +102,41 @@ def test_an_update_is_what_a_plain_loop_with_transformers_makes(run, model, trai
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0}]
     )
     order = np.random.default_rng(derived_seed(1, "order", 0)).permutation(len(train))
-    losses = []
+    losses, norms = [], []
     for step, rate in enumerate((RATE / 2, RATE, RATE * 0.5)):
-        utterance = train[order[step]]
-        wave = torch.from_numpy(plain.prepare_wave(soundfile.read(utterance.audio, dtype="float32")[0]))[None]
-        loss = network(wave, labels=torch.tensor([targets.encode(utterance.text)])).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        losses.append(0.0)
+        for index in order[2 * step : 2 * step + 2]:
+            samples, _ = soundfile.read(train[index].audio, dtype="float32")
+            labels = torch.tensor([targets.encode(train[index].text)])
+            loss = network(torch.from_numpy(plain.prepare_wave(samples))[None], labels=labels).loss / 2
+            loss.backward()
+            losses[-1] += float(loss.detach())
+        norms.append(float(torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(loss.detach()))
     rows = [row for row in history(tmp_path, "run") if "loss" in row]
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-5)
+    assert [row["gradient_norm"] for row in rows] == pytest.approx(norms, rel=1e-4)
     assert [row["learning_rate"] for row in rows] == pytest.approx([RATE / 2, RATE, RATE / 2])
     expected = plain.module.state_dict()
     for name, tensor in state(found).items():
-        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=2e-5)
+
+
+def test_dropout_differs_from_step_to_step_and_not_from_run_to_run(run, tmp_path):
+    # Every step has all utterances, and the weights stay.
+    still = {"steps": 3, "batch": 6, "every": 3, "rate": 1e-30}
+    for folder, dropout in (("none", 0.0), ("some", 0.3), ("again", 0.3)):
+        run(folder=folder, scores=[50, 40], dropout=dropout, **still)
+    none, some, again = (
+        [row["loss"] for row in history(tmp_path, name) if "loss" in row]
+        for name in ("none", "some", "again")
+    )
+    assert none == pytest.approx([none[0]] * 3, rel=1e-5)
+    assert min(abs(one - two) for one, two in pairwise(some)) > 1e-3
+    assert again == some
 
 
 @pytest.mark.parametrize("stop_at", [2, 3])

@@ -75,7 +75,7 @@ def _rates(
             text = f"chosen: {percent(wer)}"
             fits = x(step) + 8 + text_width(text) < canvas.width
             canvas.text(
-                (x(step) + (8 if fits else -8), y(wer) - 8), text, "label strong", "start" if fits else "end"
+                (x(step) + (8 if fits else -8), y(wer) + 18), text, "label strong", "start" if fits else "end"
             )
 
 
