@@ -8,6 +8,7 @@ from speechquant.artifact.load import Artifact, is_artifact, load_artifact
 from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
 from speechquant.artifact.save import ArtifactContents, package_versions, save_artifact
 from speechquant.artifact.staging import check_target, owner_is_alive, staged_folder, storage_error
+from speechquant.artifact.storage import Storage, storage_of
 from speechquant.artifact.verify import Check, Verification, verify_artifact
 from speechquant.artifact.weights import Tensors
 
@@ -21,6 +22,7 @@ __all__ = [
     "ModelRecord",
     "Signatures",
     "SiteRecord",
+    "Storage",
     "Tensors",
     "Verification",
     "amended_folder",
@@ -34,5 +36,6 @@ __all__ = [
     "shared_or_by_layer",
     "staged_folder",
     "storage_error",
+    "storage_of",
     "verify_artifact",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechquant.artifact.manifest import AGAIN, MANIFEST, Manifest, read_manifest
+from speechquant.artifact.storage import storage_of
 from speechquant.artifact.weights import WEIGHTS, Tensors
 from speechquant.decoding import read_json
 from speechquant.errors import ArtifactError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechquant.artifact.manifest import SiteRecord
+    from speechquant.artifact.storage import Storage
 
 __all__ = ["Artifact", "is_artifact", "load_artifact"]
 
@@ -45,6 +47,14 @@ class Artifact:
             ArtifactError: missing or not a JSON object.
         """
         return read_json(self.folder / "metrics.json", fault=ArtifactError, advice=AGAIN)
+
+    def storage(self) -> Storage:
+        """Bits and bytes of `model.safetensors`.
+
+        Raises:
+            ArtifactError: the file is missing or damaged.
+        """
+        return storage_of(self.folder / WEIGHTS, self.info.searched)
 
     def tensors(self) -> Tensors:
         """The model's tensors by name, dequantized when they are asked for.

@@ -108,7 +108,8 @@ class Manifest(_Strict):
 
     `files` lists every file of the folder but this one, by path relative to the folder. `p_opt` is in
     percent, by layer where layers differ, None where no cut-off was searched. `rounding` is the method by
-    which weights became integers. `metrics` is a summary; `metrics.json` has all figures.
+    which weights became integers, `searched` names the modules whose weights got bits of their own by a search.
+    `metrics` is a summary; `metrics.json` has all figures.
     """
 
     format: Literal["speechquant"]
@@ -119,6 +120,7 @@ class Manifest(_Strict):
     selected_layers: tuple[str, ...]
     p_opt: Percent | dict[str, Percent] | None
     rounding: str = "nearest"
+    searched: tuple[str, ...] = ()
     sites: tuple[SiteRecord, ...]
     metrics: dict[str, float | None]
     signatures: Signatures

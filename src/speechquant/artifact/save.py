@@ -24,6 +24,7 @@ from speechquant.artifact.manifest import (
     SiteRecord,
 )
 from speechquant.artifact.staging import staged_folder
+from speechquant.artifact.storage import storage_of
 from speechquant.artifact.weights import WEIGHTS, input_scale_name, save_tensors, scale_name, weight_name
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ArtifactContents:
         method: how scales were found.
         bits: for people, `w8a8`.
         rounding: how weights were rounded.
+        searched: modules whose weights got bits of their own by a search.
         model_files: the model's own files, kept under their names at the top of the folder.
         weights: float arrays by name, see `save_tensors`.
         table: every quantized site.
@@ -87,6 +89,7 @@ class ArtifactContents:
     license_name: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     rounding: str = "nearest"
+    searched: Sequence[str] = ()
 
 
 def save_artifact(contents: ArtifactContents, target: Path) -> Artifact:
@@ -106,7 +109,8 @@ def save_artifact(contents: ArtifactContents, target: Path) -> Artifact:
         else:
             shutil.copytree(contents.onnx, folder / "onnx", copy_function=shutil.copyfile)
         _write(folder / "recipe.yaml", contents.recipe)
-        write_json(folder / "metrics.json", contents.metrics)
+        storage = storage_of(folder / WEIGHTS, contents.searched)
+        write_json(folder / "metrics.json", {**contents.metrics, "storage": storage.figures()})
         if contents.report is not None:
             _write(folder / "report.html", contents.report)
         draft = _manifest(contents, files={})
@@ -128,6 +132,7 @@ def _manifest(contents: ArtifactContents, *, files: dict[str, FileRecord]) -> Ma
         method=contents.method,
         bits=contents.bits,
         rounding=contents.rounding,
+        searched=tuple(contents.searched),
         selected_layers=tuple(contents.selected_layers),
         p_opt=contents.p_opt,
         sites=tuple(_site(entry, contents.maxima.get(entry.site.name)) for entry in contents.table),

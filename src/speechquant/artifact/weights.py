@@ -185,6 +185,11 @@ class Tensors(Mapping[str, "NDArray[np.float32]"]):
         except ArtifactError as error:
             raise ArtifactError(f"{self.path}: {name}: {error}; fetch the artifact again") from error
 
+    def layout(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and type of a tensor as it lies in the file, which is not read."""
+        part = self._file.get_slice(name)
+        return tuple(part.get_shape()), str(part.get_dtype())
+
     def raw(self, name: str) -> NDArray[Any]:
         """A tensor as it lies in the file.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions
     from rich.segment import Segment
 
-    from speechquant.artifact import Verification
+    from speechquant.artifact import Storage, Verification
     from speechquant.engines import Coverage
     from speechquant.jobs.engines import EngineReport
     from speechquant.jobs.evaluate import EvaluationReport
@@ -101,6 +101,7 @@ def print_inspection(found: Inspection) -> None:
             row.runs,
         )
     show(table)
+    show(storage_text(found.storage))
     if found.coverage is not None:
         show(coverage_text(found.coverage))
         for name in found.coverage.fallbacks:
@@ -109,6 +110,19 @@ def print_inspection(found: Inspection) -> None:
     for name, other in found.exports.items():
         if name != found.engine and other is not None:
             show(f"{name}: {coverage_text(other)}")
+
+
+def storage_text(found: Storage) -> str:
+    """Bytes of the weights with the ratio to float32, and bits on average."""
+    bits = f"{found.average_bits:.2f} bits per parameter"
+    if found.quantized_bits is not None:
+        bits += f", {found.quantized_bits:.2f} per quantized weight"
+    if found.searched_bits is not None:
+        bits += f", {found.searched_bits:.2f} where bits were searched"
+    return (
+        f"model.safetensors: {found.stored_bytes / 1e6:.2f} MB, {found.ratio:.2f} times smaller than float32 "
+        f"({found.packed_ratio:.2f} before entropy coding); {bits}"
+    )
 
 
 def coverage_text(found: Coverage) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from speechquant.artifact import Manifest
+    from speechquant.artifact import Manifest, Storage
     from speechquant.engines.manifest import Coverage
     from speechquant.engines.manifest import Manifest as EngineManifest
     from speechquant.numerics import Entry, Role, ScaleTable
@@ -50,7 +50,7 @@ class Inspection:
     """An artifact's decisions, in the order of the model; a coverage is None where it was never read back.
 
     `coverage` and what `rows` run in are those of `engine`; `exports` has the coverage of every engine that the
-    artifact was exported for.
+    artifact was exported for. `storage` is what the weights take on disk.
     """
 
     folder: Path
@@ -59,6 +59,7 @@ class Inspection:
     engine: str
     coverage: Coverage | None
     exports: Mapping[str, Coverage | None]
+    storage: Storage
 
 
 def inspect(folder: str | Path, *, engine: str = "onnxruntime") -> Inspection:
@@ -93,7 +94,9 @@ def inspect(folder: str | Path, *, engine: str = "onnxruntime") -> Inspection:
                 runs=runs.get(entry.site.module, "unknown"),
             )
         )
-    return Inspection(artifact.folder, artifact.info, tuple(rows), engine, exports[engine], exports)
+    return Inspection(
+        artifact.folder, artifact.info, tuple(rows), engine, exports[engine], exports, artifact.storage()
+    )
 
 
 def _in_model_order(table: ScaleTable) -> list[Entry]:
