@@ -2,9 +2,9 @@
 
     python benchmarks/w4a16.py demo demo:hubert-mini --out docs/results/w4a16
 
-Group sizes and methods are compared on part of the dev set, in simulation; the default of the recipe is then run on
-the whole dev and test sets and, on test, by both engines. Evaluations are stored in `<out>.work`, so an interrupted
-run goes on where it stopped. Sizes are those of whole exports, also of an architecture with random weights.
+The recipe's default is run on the whole test and dev sets and, on test, by both engines; group sizes and methods are
+compared on part of the dev set, in simulation. Evaluations and sizes are kept in `<out>.work`, so an interrupted run
+goes on where it stopped. Sizes are those of whole exports, also of an architecture with random weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from harness import cell, provenance
@@ -31,10 +31,12 @@ from speechquant.models import SpeechModel, load_model
 from speechquant.models.random import random_model
 from speechquant.numerics import ScaleTable, dequantize, quantize
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
 SIZES = (32, 64, 128)
 METHODS = ("max", "mse")
 ENGINES = ("onnxruntime", "openvino")
-CHANNELS = {"weight_granularity": "channel"}
 ARCHITECTURE = "wav2vec2-base"
 
 
@@ -57,17 +59,38 @@ def main() -> None:
     options = parser.parse_args()
     work = options.out.with_name(options.out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {"sizes": sizes_of(ARCHITECTURE), "models": {}}
+    results: dict[str, Any] = {"sizes": kept(work / "sizes.json", sizes_of), "models": {}}
     with EvaluationStore(work / "evaluations.sqlite") as store:
-        for name in options.models:
-            found: dict[str, Any] = {}
-            results["models"][name] = found
-            model = load_model(resolve_model(name))
-            place = Place(name, model, store, work)
-            compare(place, options.utterances, found)
-            write(options.out, results, provenance(__doc__ or ""))
-            prove(place, found)
-            write(options.out, results, provenance(__doc__ or ""))
+        places = [Place(name, load_model(resolve_model(name)), store, work) for name in options.models]
+        for place in places:
+            results["models"][place.name] = {"errors": errors(place)}
+        write(options.out, results, provenance(__doc__ or ""))
+        for place in places:
+            for _ in prove(place, results["models"][place.name]):
+                write(options.out, results, provenance(__doc__ or ""))
+        for place in places:
+            for _ in compare(place, options.utterances, results["models"][place.name]):
+                write(options.out, results, provenance(__doc__ or ""))
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What an earlier run left, or makes it."""
+    if not path.is_file():
+        path.write_text(json.dumps(make()), encoding="utf-8")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def settings() -> list[dict[str, Any]]:
+    """What is compared: group sizes and methods, then one scale per output channel."""
+    grouped = [{"weights": method, "weight_group": size} for size in SIZES for method in METHODS]
+    return [*grouped, *({"weights": method, "weight_granularity": "channel"} for method in METHODS)]
+
+
+def label(setting: Mapping[str, Any]) -> str:
+    """`group of 64, mse`."""
+    shared = f"group of {setting['weight_group']}" if "weight_group" in setting else "output channel"
+    return f"{shared}, {setting['weights']}"
 
 
 def bench_of(place: Place, **settings: Any) -> Workbench:
@@ -84,43 +107,34 @@ def bench_of(place: Place, **settings: Any) -> Workbench:
     return Workbench(place.model, open_corpora(recipe), recipe, place.store, place.work, Silent())
 
 
-def compare(place: Place, utterances: int, found: dict[str, Any]) -> None:
-    """Every group size and method, and one scale per output channel, on part of the dev set."""
-    settings: list[dict[str, Any]] = [{"weights": method, **CHANNELS} for method in METHODS]
-    settings += [{"weights": method, "weight_group": size} for size in SIZES for method in METHODS]
-    found["compare"] = []
-    for setting in settings:
-        bench = bench_of(place, **setting)
-        evaluator, dev = bench.scoring(bench.corpora.dev)
-        part = Corpus("dev", tuple(dev)[:: max(1, len(dev) // utterances)][:utterances])
-        reference = bench.simulate(ScaleTable({}), evaluator, part)
-        table = table_of(bench)
-        row = {"setting": setting, "snr_db": signal_to_noise(place.model, table)}
-        row |= figures("dev part", bench.simulate(table, evaluator, part), reference)
-        found["float dev part"] = figures("dev part", reference)["dev part"]
-        found["compare"].append(row)
-        print(place.name, row, flush=True)
+def errors(place: Place) -> dict[str, float]:
+    """Signal-to-noise ratio of all weights by setting, in dB."""
+    found = {}
+    for setting in settings():
+        found[label(setting)] = signal_to_noise(place.model, table_of(bench_of(place, **setting)))
+    return found
 
 
-def prove(place: Place, found: dict[str, Any]) -> None:
-    """The default setting on all of dev and test, simulated and on the engines."""
-    bench, model = bench_of(place), place.model
+def prove(place: Place, found: dict[str, Any]) -> Iterator[None]:
+    """The default setting on all of test and dev, simulated and on the engines; yields when there is news."""
+    bench = bench_of(place)
     table = table_of(bench)
     found["setting"] = {"weights": bench.recipe.weight_method, "weight_group": bench.recipe.weight_form[1]}
-    for role, corpus in (("dev", bench.corpora.dev), ("test", bench.corpora.test)):
-        evaluator, usable = bench.scoring(corpus)
-        reference = bench.simulate(ScaleTable({}), evaluator, usable)
-        simulated = bench.simulate(table, evaluator, usable)
-        found |= figures(f"float {role}", reference) | figures(role, simulated, reference)
+    evaluator, test = bench.scoring(bench.corpora.test)
+    reference = bench.simulate(ScaleTable({}), evaluator, test)
+    simulated = bench.simulate(table, evaluator, test)
+    found |= figures("float test", reference) | figures("test", simulated, reference)
     found["engines"] = {}
     with tempfile.TemporaryDirectory() as folder:
-        plain = export_onnx(model, None, Path(folder) / "float")
-        found["float bytes"] = plain.bytes
+        found["float bytes"] = export_onnx(place.model, None, Path(folder) / "float").bytes
+        yield
         for engine in ENGINES:
-            made = export_onnx(model, table, Path(folder) / engine, engine)
+            made = export_onnx(place.model, table, Path(folder) / engine, engine)
             options = EngineOptions(precision="f32")
-            recognizer = load_recognizer(made.folder, engine=engine, vocabulary=model.folder, options=options)
-            heard = evaluator.evaluate(recognizer, usable)
+            recognizer = load_recognizer(
+                made.folder, engine=engine, vocabulary=place.model.folder, options=options
+            )
+            heard = evaluator.evaluate(recognizer, test)
             pairs = [
                 (simulated.transcripts[i].tokens, heard.transcripts[i].tokens) for i in heard.transcripts
             ]
@@ -132,21 +146,39 @@ def prove(place: Place, found: dict[str, Any]) -> None:
                 "token agreement": 100 * token_agreement([a for a, _ in pairs], [b for _, b in pairs]),
                 **figures("test", heard, reference),
             }
-            print(place.name, engine, found["engines"][engine], flush=True)
+            yield
+    evaluator, dev = bench.scoring(bench.corpora.dev)
+    reference = bench.simulate(ScaleTable({}), evaluator, dev)
+    found |= figures("float dev", reference)
+    found |= figures("dev", bench.simulate(table, evaluator, dev), reference)
+    yield
 
 
-def sizes_of(architecture: str) -> dict[str, Any]:
+def compare(place: Place, utterances: int, found: dict[str, Any]) -> Iterator[None]:
+    """Every setting on part of the dev set; yields after each."""
+    found["compare"] = {}
+    for setting in settings():
+        bench = bench_of(place, **setting)
+        evaluator, dev = bench.scoring(bench.corpora.dev)
+        part = Corpus("dev", tuple(dev)[:: max(1, len(dev) // utterances)][:utterances])
+        reference = bench.simulate(ScaleTable({}), evaluator, part)
+        found |= figures("float dev part", reference)
+        row = figures("dev part", bench.simulate(table_of(bench), evaluator, part), reference)
+        found["compare"][label(setting)] = row["dev part"]
+        yield
+
+
+def sizes_of() -> dict[str, Any]:
     """Bytes of the files for a published architecture; only the number of weights matters."""
-    found: dict[str, Any] = {"architecture": architecture}
+    found: dict[str, Any] = {"architecture": ARCHITECTURE}
     with tempfile.TemporaryDirectory() as folder:
-        model = random_model(architecture, Path(folder) / "model")
+        model = random_model(ARCHITECTURE, Path(folder) / "model")
         found["weights"] = sum(tensor.numel() for tensor in model.module.state_dict().values())
         for size in SIZES:
             table = weights_in_groups(model, size)
             for engine in ENGINES:
                 made = export_onnx(model, table, Path(folder) / f"{engine}-{size}", engine)
                 found[f"{engine} {size}"] = made.bytes
-                print(architecture, engine, size, made.bytes, flush=True)
     return found
 
 
@@ -205,34 +237,35 @@ def size_table(sizes: dict[str, Any]) -> list[str]:
 
 
 def comparison(found: dict[str, Any]) -> list[str]:
-    """The settings, on part of the dev set."""
-    words = found["float dev part"]["words"]
-    rows = [f"| one scale per | method | weight SNR, dB | {words:,} words of dev, WER % (95 %), S/D/I, p |"]
-    rows += ["| --- | --- | --- | --- |", f"| float | | | {cell(found['float dev part'])} |"]
-    for row in found["compare"]:
-        setting = row["setting"]
-        shared = f"group of {setting['weight_group']}" if "weight_group" in setting else "output channel"
-        rows.append(f"| {shared} | {setting['weights']} | {row['snr_db']:.2f} | {cell(row['dev part'])} |")
+    """The settings: errors of the weights, and words on part of the dev set."""
+    words = f", {found['float dev part']['words']:,} words" if "float dev part" in found else ""
+    rows = [
+        f"| one scale per | weight SNR, dB | part of dev{words}: WER % (95 %), S/D/I, p |",
+        "| --- | --- | --- |",
+    ]
+    rows.append(f"| float | | {cell(found.get('float dev part'))} |")
+    done = found.get("compare", {})
+    rows += [f"| {name} | {error:.2f} | {cell(done.get(name))} |" for name, error in found["errors"].items()]
     return [*rows, ""]
 
 
 def proof(found: dict[str, Any]) -> list[str]:
-    """The chosen setting on everything."""
+    """The default on everything."""
     if "engines" not in found:
         return []
     setting = found["setting"]
-    rows = [f"Chosen: groups of {setting['weight_group']}, {setting['weights']}.", ""]
+    rows = [f"The default, groups of {setting['weight_group']} by {setting['weights']}:", ""]
     rows += [
-        "| system | MB | held in 4 bits | tokens agree | dev | test |",
+        "| system | MB | held in 4 bits | tokens agree | test | dev |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    dev, test = cell(found["float dev"]), cell(found["float test"])
-    rows.append(f"| float | {found['float bytes'] / 1e6:.2f} | | | {dev} | {test} |")
-    rows.append(f"| simulated | | | | {cell(found['dev'])} | {cell(found['test'])} |")
+    dev, test = cell(found.get("float dev")), cell(found["float test"])
+    rows.append(f"| float | {found['float bytes'] / 1e6:.2f} | | | {test} | {dev} |")
+    rows.append(f"| simulated | | | | {cell(found['test'])} | {cell(found.get('dev'))} |")
     for engine, one in found["engines"].items():
         held = f"{one['weights_4bit']} of {one['total']}, {one['expanded']} expanded"
         agree = f"{one['token agreement']:.2f} %"
-        rows.append(f"| {engine} f32 | {one['bytes'] / 1e6:.2f} | {held} | {agree} | | {cell(one['test'])} |")
+        rows.append(f"| {engine} f32 | {one['bytes'] / 1e6:.2f} | {held} | {agree} | {cell(one['test'])} | |")
     return rows
 
 
