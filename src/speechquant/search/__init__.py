@@ -1,5 +1,6 @@
 """Search for the best scale table on a development set."""
 
+from speechquant.search.adaptive import layer_adaptive
 from speechquant.search.cache import CountingEvaluator, DevScore
 from speechquant.search.plain import plain
 from speechquant.search.result import CutoffScore, LayerSensitivity, SearchResult
@@ -22,6 +23,7 @@ __all__ = [
     "LayerSensitivity",
     "SearchResult",
     "Tables",
+    "layer_adaptive",
     "plain",
     "quantize_with",
     "search_cutoffs",
