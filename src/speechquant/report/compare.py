@@ -1,0 +1,99 @@
+"""The page of a comparison, and its pictures as files of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from speechquant.errors import MissingExtraError
+from speechquant.report.compare_amplitudes import draw_amplitudes
+from speechquant.report.page import _asset, _csp_hash, _environment
+from speechquant.report.plots.tradeoff import draw_tradeoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from speechquant.report.compare_amplitudes import AmplitudeFigure
+    from speechquant.report.plots.tradeoff import TradeoffPoint
+
+__all__ = ["ComparePage", "PageTable", "amplitude_file", "render_compare", "tradeoff_file"]
+
+_WIDE, _NARROW, _FILE = 960, 340, 820
+
+
+@dataclass(frozen=True, slots=True)
+class PageTable:
+    """One table: what it shows, its columns, its rows of text, and remarks below it."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePage:
+    """What the page shows; `facts` stand below the title, `conditions` at the end."""
+
+    title: str
+    facts: tuple[str, ...]
+    tables: tuple[PageTable, ...]
+    command: str
+    conditions: tuple[str, ...] = ()
+    points: tuple[TradeoffPoint, ...] = ()
+    amplitudes: tuple[AmplitudeFigure, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+def render_compare(page: ComparePage) -> str:
+    """The page as text: style, script and plots inside, nothing outside.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    try:
+        environment = _environment()
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the page needs {error.name}: pip install 'speechquant[report]'") from error
+    style, script = _style(), _asset("theme.js")
+    return environment.get_template("compare.html").render(
+        page=page,
+        tradeoff=_both(partial(draw_tradeoff, page.points)) if len(page.points) > 1 else None,
+        amplitudes=[
+            {"key": figure.key, "title": figure.title} | _both(partial(draw_amplitudes, figure))
+            for figure in page.amplitudes
+        ],
+        style=style,
+        script=script,
+        style_hash=_csp_hash(style),
+        script_hash=_csp_hash(script),
+    )
+
+
+def tradeoff_file(points: tuple[TradeoffPoint, ...]) -> str:
+    """Word error rate against size as the text of an SVG file."""
+    return _file(draw_tradeoff(points, _FILE))
+
+
+def amplitude_file(figure: AmplitudeFigure) -> str:
+    """One part of Figure 1 as the text of an SVG file."""
+    return _file(draw_amplitudes(figure, _FILE))
+
+
+def _both(draw: Callable[[int], str]) -> dict[str, Any]:
+    return {"wide": draw(_WIDE), "narrow": draw(_NARROW)}
+
+
+def _style() -> str:
+    return _asset("style.css") + _asset("compare.css")
+
+
+def _file(markup: str) -> str:
+    """A picture that brings its colours along, for light and for dark surroundings."""
+    opening, rest = markup.split(">", 1)
+    style = escape(
+        _style() + "svg.plot { background: var(--card); padding: 12px; font-family: system-ui, sans-serif; }"
+    )
+    return f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
