@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.inspect import inspect
     from speechquant.jobs.recipe import Recipe
     from speechquant.jobs.transcribe import transcribe
-    from speechquant.jobs.verbs import Model, load, quantize
+    from speechquant.jobs.verbs import Model, compare, load, quantize
     from speechquant.jobs.verify import verify
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "SpeechquantError",
     "__version__",
     "bench",
+    "compare",
     "evaluate",
     "export",
     "inspect",

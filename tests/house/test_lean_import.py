@@ -28,6 +28,7 @@ EXEMPT = (
     "speechquant.learn",
     "speechquant.report",
     "speechquant.engines.export",
+    "speechquant.jobs.comparison",
     "speechquant.jobs.learning",
     "speechquant.jobs.quantization",
 )

@@ -9,6 +9,7 @@ import typer
 from speechquant import __version__
 from speechquant.cli.bench import bench
 from speechquant.cli.build_trt import build_trt
+from speechquant.cli.compare import compare
 from speechquant.cli.engines import engines
 from speechquant.cli.evaluate import evaluate
 from speechquant.cli.export import export
@@ -36,6 +37,7 @@ app.command(rich_help_panel="Make")(export)
 app.command(rich_help_panel="Use")(transcribe)
 app.command(rich_help_panel="Use")(evaluate)
 app.command(rich_help_panel="Use")(bench)
+app.command(rich_help_panel="Use")(compare)
 app.command(rich_help_panel="Look inside")(inspect)
 app.command(rich_help_panel="Look inside")(verify)
 app.command(rich_help_panel="Look inside")(engines)

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from speechquant.decoding import LongTranscript
     from speechquant.engines import Precision
+    from speechquant.jobs.comparison import CompareResult
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.quantization import Outcome
     from speechquant.jobs.targets import Target
 
-__all__ = ["Model", "load", "quantize"]
+__all__ = ["Model", "compare", "load", "quantize"]
 
 
 class Model:
@@ -97,3 +98,32 @@ def quantize(
     name = None if model is None else str(model)
     path = Path(recipe) if recipe is not None else shipped_recipe(name or "")
     return job(load_recipe(path, model=name, output=output, **settings), progress=progress)
+
+
+def compare(
+    model: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    recipe: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> CompareResult:
+    """Compare quantization methods on one model; see `CompareRecipe` for the settings.
+
+    Args:
+        model: model folder, hub id, `demo` or `demo:hubert-mini`.
+        output: folder of the tables and figures.
+        recipe: `table1`, `table2`, `table3`, `figures`, or a YAML file; the arguments override it.
+        progress: hears how far the job is.
+        settings: fields of `CompareRecipe`, such as `calibration`, `dev`, `test`, `methods`, `bits`.
+
+    Raises:
+        CompareInterrupted: Ctrl-C; it has the rows that were finished, which were written.
+        RecipeError: a setting is unknown, missing or out of range.
+        SpeechquantError: the model or the speech is unusable, or the output cannot be written.
+    """
+    from speechquant.jobs.compare_recipe import load_compare_recipe
+    from speechquant.jobs.comparison import compare as job
+
+    name = None if model is None else str(model)
+    return job(load_compare_recipe(recipe, model=name, output=output, **settings), progress=progress)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.bench.result import BenchResult
     from speechquant.jobs.bench.tables import Grid
 
-__all__ = ["write"]
+__all__ = ["markdown", "write"]
 
 _FIGURE = re.compile(r"latency(-batch\d+)?\.svg")
 
@@ -74,10 +74,11 @@ def _lines(result: BenchResult, figures: list[str]) -> Iterator[str]:
         *memory_grids(result),
         *ratio_grids(result),
     ):
-        yield from _markdown(grid)
+        yield from markdown(grid)
 
 
-def _markdown(grid: Grid) -> Iterator[str]:
+def markdown(grid: Grid) -> Iterator[str]:
+    """The lines of a table below its title."""
     yield ""
     yield f"## {grid.title}"
     yield ""

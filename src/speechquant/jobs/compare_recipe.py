@@ -1,0 +1,275 @@
+"""What the user asks of a comparison: one typed model behind the command line, the Python verb and the YAML file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import model_validator as validator
+
+from speechquant.errors import RecipeError
+from speechquant.jobs.recipe import Recipe, explain, known_calibrator, parse_bits, read_settings
+from speechquant.jobs.sources import DEMO_MODELS
+from speechquant.numerics import calibrator_names
+
+__all__ = ["LAYERS", "CompareRecipe", "Method", "RowPlan", "compare_recipes", "load_compare_recipe"]
+
+LAYERS: dict[str, tuple[str, ...]] = {
+    "all": (),
+    "transformer": ("encoder.*", "decoder.*", "transformer.*", "head", "lm_head"),
+}
+"""Which layers a row quantizes, as patterns of `include`."""
+
+ADAPTIVE = "adaptive-"
+# Max on the selected layers is max on all, and StableQuant is layer-adaptive by itself.
+_ADAPTIVE_CALIBRATORS = tuple(name for name in calibrator_names() if name not in ("max", "stablequant"))
+_ROUNDINGS = tuple(name for name in get_args(Recipe.model_fields["rounding"].annotation) if name != "nearest")
+_METHOD = re.compile(rf"({ADAPTIVE})?([a-z]+)(?::([0-9.]+))?(?:\+([a-z]+))?")
+_DEMO_ROLES = {"calibration": "demo:calibration", "dev": "demo:dev", "test": "demo:test"}
+_GRAMMAR = f"write max, percentile:99.99, stablequant, {ADAPTIVE}mse, mse+adaround or the like"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How one row is quantized, from a text such as `adaptive-percentile:99.99+gptq`.
+
+    `percentile` is None where the recipe's counts.
+    """
+
+    text: str
+    calibrator: str
+    adaptive: bool
+    percentile: float | None
+    rounding: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A ValueError says what is impossible."""
+        match = _METHOD.fullmatch(text)
+        if not match:
+            raise ValueError(f"{text!r} is no method; {_GRAMMAR}")
+        adaptive, calibrator, percentile, rounding = match.groups()
+        known_calibrator(calibrator)
+        if adaptive and calibrator not in _ADAPTIVE_CALIBRATORS:
+            raise ValueError(
+                f"{text!r} is no method; {ADAPTIVE} goes with {', '.join(_ADAPTIVE_CALIBRATORS)}"
+            )
+        if rounding and rounding not in _ROUNDINGS:
+            raise ValueError(f"{text!r} is no method; after + stands {' or '.join(_ROUNDINGS)}")
+        if percentile and (
+            calibrator != "percentile" or percentile.count(".") > 1 or not _is_share(percentile)
+        ):
+            raise ValueError(f"{text!r} is no method; percentile alone takes a number above 0 and up to 100")
+        share = float(percentile) if percentile else None
+        return cls(text, calibrator, bool(adaptive), share, rounding or "nearest")
+
+    @property
+    def form(self) -> str:
+        """Which kind of method it is: "plain" treats all layers alike."""
+        if self.calibrator == "stablequant":
+            return "stablequant"
+        return "layer-adaptive" if self.adaptive else "plain"
+
+
+def _is_share(text: str) -> bool:
+    return text != "." and 0 < float(text) <= 100  # noqa: PLR2004
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """One row: a method at one width on some of the layers."""
+
+    method: Method
+    bits: str
+    layers: str
+
+    @property
+    def name(self) -> str:
+        """For people, and unique among the rows of a recipe."""
+        return f"{self.method.text} {self.bits}" + ("" if self.layers == "all" else f" {self.layers}")
+
+    @property
+    def searches(self) -> bool:
+        """Whether layers are selected for it."""
+        return self.method.form != "plain"
+
+
+def _split(value: Any) -> Any:
+    """Items of a list, divided at commas too, without repetitions."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        return value
+    items = (part.strip() for item in value for part in item.split(","))
+    return tuple(dict.fromkeys(part for part in items if part))
+
+
+def _each(parse: Any) -> AfterValidator:
+    def check(items: tuple[str, ...]) -> tuple[str, ...]:
+        for item in items:
+            parse(item)
+        return items
+
+    return AfterValidator(check)
+
+
+def _layer_group(text: str) -> None:
+    if text not in LAYERS:
+        raise ValueError(f"choose {' or '.join(LAYERS)}, not {text!r}")
+
+
+def _artifact_row(text: str) -> None:
+    name, equals, folder = text.partition("=")
+    if not (name.strip() and equals and folder.strip()):
+        raise ValueError(f"{text!r} is not possible; write NAME=FOLDER")
+
+
+class CompareRecipe(BaseModel):
+    """The settings of `speechquant compare`; field descriptions are the help texts of the command."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str, Field(description="Model folder, hub id, `demo` or `demo:hubert-mini`.")]
+    output: Annotated[Path, Field(description="Folder of the tables and figures.")]
+    calibration: Annotated[str | None, Field(description="Speech whose activations set the ranges.")] = None
+    dev: Annotated[str | None, Field(description="Transcribed speech on which choices are made.")] = None
+    test: Annotated[str | None, Field(description="Transcribed speech for the final rows alone.")] = None
+    methods: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_split),
+        _each(Method.parse),
+        Field(description="Methods with commas between: max, adaptive-mse, stablequant, mse+adaround ..."),
+    ] = ()
+    bits: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_split),
+        _each(parse_bits),
+        Field(min_length=1, description="Bits of weights and activations, such as w8a8,w6a6."),
+    ] = ("w8a8",)
+    layers: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_split),
+        _each(_layer_group),
+        Field(min_length=1, description="Quantize all layers, the transformer alone, or both in turn."),
+    ] = ("all",)
+    row: Annotated[
+        tuple[str, ...],
+        _each(_artifact_row),
+        Field(description="NAME=FOLDER: an artifact or a float model as a row of its own; may be repeated."),
+    ] = ()
+    figures: Annotated[
+        bool, Field(description="Draw how large activations and weights are (Figure 1 of the paper).")
+    ] = False
+    gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = (
+        0.25
+    )
+    cutoffs: Annotated[
+        str, Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes.")
+    ] = "0:0.5:0.01"
+    percentile: Annotated[
+        float, Field(gt=0, le=100, description="Percent of magnitudes that percentile calibration keeps.")
+    ] = 99.9
+    search_minutes: Annotated[
+        float | None,
+        Field(gt=0, description="Choose on a random part of dev; final rows are always scored on all of it."),
+    ] = None
+    normalizer: Annotated[
+        str | None, Field(description="Text normaliser for WER; by default what suits the model's output.")
+    ] = None
+    calibration_minutes: Annotated[
+        float | None, Field(gt=0, description="Use a random part of the calibration speech.")
+    ] = None
+    dev_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the dev speech.")] = (
+        None
+    )
+    test_minutes: Annotated[
+        float | None, Field(gt=0, description="Use a random part of the test speech.")
+    ] = None
+    seed: Annotated[int, Field(description="Seed of random parts and of the bootstrap.")] = 0
+    threads: Annotated[int | None, Field(ge=1, description="CPU threads; all cores by default.")] = None
+    allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
+    strict: Annotated[
+        bool, Field(description="Stop at the first unusable utterance instead of skipping it.")
+    ] = False
+
+    @validator(mode="before")
+    @classmethod
+    def _built_in_speech(cls, values: Any) -> Any:
+        """The built-in models have built-in speech, unless the user brings some."""
+        if not isinstance(values, dict) or values.get("model") not in DEMO_MODELS:
+            return values
+        return values if values.keys() & _DEMO_ROLES.keys() else values | _DEMO_ROLES
+
+    @validator(mode="after")
+    def _consistent(self) -> Self:
+        missing = [f"--{role}" for role in _DEMO_ROLES if getattr(self, role) is None]
+        if missing:
+            raise ValueError(f"give {', '.join(missing)} too")
+        if not (self.methods or self.row or self.figures):
+            raise ValueError("nothing to compare; give --methods, --row, --figures or --recipe")
+        names = [name for name, _ in self.artifacts]
+        if len(set(names)) < len(names):
+            raise ValueError("--row: two rows have one name")
+        try:
+            self.settings()
+        except ValidationError as error:
+            raise ValueError(explain(error, None, ())) from error
+        return self
+
+    @property
+    def plans(self) -> tuple[RowPlan, ...]:
+        """All rows that are quantized here: every method at every width on each of the choices of layers."""
+        methods = [Method.parse(text) for text in self.methods]
+        return tuple(
+            RowPlan(method, bits.lower(), layers)
+            for layers in self.layers
+            for bits in self.bits
+            for method in methods
+        )
+
+    @property
+    def artifacts(self) -> tuple[tuple[str, Path], ...]:
+        """Names and folders of `row`."""
+        pairs = (text.partition("=") for text in self.row)
+        return tuple((name.strip(), Path(folder.strip()).expanduser()) for name, _, folder in pairs)
+
+    def settings(self, plan: RowPlan | None = None) -> Recipe:
+        """The settings under which `quantize` would make one row; without a plan what all rows share."""
+        shared = set(Recipe.model_fields) & set(type(self).model_fields) - {"bits"}
+        values = {name: getattr(self, name) for name in shared}
+        if plan is not None:
+            values |= {
+                "method": plan.method.calibrator,
+                "rounding": plan.method.rounding,
+                "bits": plan.bits,
+                "include": LAYERS[plan.layers],
+                "percentile": plan.method.percentile or self.percentile,
+            }
+        return Recipe(**values)
+
+
+def compare_recipes() -> dict[str, Path]:
+    """The shipped recipes by name."""
+    folder = Path(str(files("speechquant.jobs") / "recipes" / "compare"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_compare_recipe(recipe: str | Path | None = None, **settings: Any) -> CompareRecipe:
+    """A recipe from a shipped one by name, from a YAML file, from keyword settings that override it, or both.
+
+    Raises:
+        RecipeError: no such recipe, the file cannot be read, or a setting is unknown or out of range.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    path = None if recipe is None else compare_recipes().get(str(recipe), Path(recipe))
+    if path is not None and not path.exists():
+        names = ", ".join(compare_recipes())
+        raise RecipeError(f"{path}: no such recipe; give a YAML file or one of {names}")
+    try:
+        return CompareRecipe.model_validate({**(read_settings(path) if path else {}), **given})
+    except ValidationError as error:
+        raise RecipeError(explain(error, path, given.keys())) from error

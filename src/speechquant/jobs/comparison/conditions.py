@@ -1,0 +1,45 @@
+"""Under which conditions the figures of a comparison hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechquant.jobs.bench.provenance import provenance
+from speechquant.jobs.comparison.result import Conditions
+from speechquant.jobs.sources import DEMO_MODELS
+from speechquant.metrics import warn_if_too_small
+
+if TYPE_CHECKING:
+    from speechquant.data import Corpus
+    from speechquant.jobs.compare_recipe import CompareRecipe
+    from speechquant.jobs.comparison.bench import RowBench
+
+__all__ = ["conditions"]
+
+
+def conditions(recipe: CompareRecipe, bench: RowBench, choices: Corpus) -> Conditions:
+    """What can be said before the first row is made."""
+    corpora = bench.corpora
+    where = provenance(threads=recipe.threads or 0, repeats=0, warmup=0, audio="")
+    searching = any(plan.searches for plan in recipe.plans)
+    small = warn_if_too_small(choices.words, recipe.gamma) if searching else None
+    name = recipe.model if recipe.model in DEMO_MODELS else Path(recipe.model).name
+    return Conditions(
+        title=f"Methods compared on {name}",
+        model=name,
+        normalizer=bench.normalizer,
+        gamma=recipe.gamma,
+        cutoffs=bench.recipe.cutoff_grid,
+        percentile=recipe.percentile,
+        speech={
+            "calibration": (len(corpora.calibration), corpora.calibration.words),
+            "choices": (len(choices), choices.words),
+            "dev": (len(corpora.dev), corpora.dev.words),
+            "test": (len(corpora.test), corpora.test.words),
+        },
+        command=where.command,
+        machine=where.machine,
+        versions=dict(where.versions),
+        warnings=(*corpora.warnings, *([f"choices: {small}"] if small else [])),
+    )

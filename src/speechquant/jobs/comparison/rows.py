@@ -1,0 +1,162 @@
+"""One row: find its scales, score it on dev and test, remember it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from speechquant.artifact import is_artifact, load_artifact, shared_or_by_layer
+from speechquant.errors import EngineError
+from speechquant.jobs.comparison.result import Found, Row
+from speechquant.jobs.comparison.sizes import packed_bytes
+from speechquant.jobs.targets import open_target
+from speechquant.numerics import ScaleTable
+from speechquant.search import SearchResult, layer_adaptive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from speechquant.data import Corpus
+    from speechquant.decoding import Transcript
+    from speechquant.evaluation import Evaluation
+    from speechquant.jobs.compare_recipe import RowPlan
+    from speechquant.jobs.comparison.bench import RowBench
+    from speechquant.numerics import Histogram
+
+__all__ = ["float_row", "given_row", "planned_row"]
+
+_STATE = "compared row"
+
+
+def float_row(bench: RowBench) -> Row:
+    """The model as it is."""
+    dev, test = _scored(bench, ScaleTable({}))
+    found = Found(
+        dev.signature, dev.backend, packed_bytes(bench.model, ScaleTable({})), seconds=bench.seconds
+    )
+    return Row("float", "float", "float", "w32a32", "none", found, dev, test)
+
+
+def planned_row(bench: RowBench, plan: RowPlan, histograms: Mapping[str, Histogram], choices: Corpus) -> Row:
+    """Quantize and score, or take what an earlier run finished; `choices` is the part of dev to choose on."""
+    key = _key(bench, plan, choices)
+    done = _remembered(bench, key)
+    if done is None:
+        result = _search(bench, plan, histograms, choices)
+        weights = bench.round(result.table)
+        with bench.progress.stage("dev and test"):
+            dev, test = _scored(bench, result.table, weights)
+        found = Found(
+            signature=dev.signature,
+            backend=dev.backend,
+            bytes=packed_bytes(bench.model, result.table),
+            clipped=result.selected_layers,
+            p_opt=shared_or_by_layer(result.p_opt),
+            search_passes=result.dev_passes,
+            seconds=bench.seconds,
+        )
+        bench.store.put(_STATE, key, asdict(found))
+        done = found, dev, test
+    return Row(plan.name, plan.method.text, plan.method.form, plan.bits, plan.layers, *done)
+
+
+def given_row(bench: RowBench, name: str, folder: Path) -> Row:
+    """An artifact on its engine, or a float model in torch."""
+    target = open_target(folder, threads=bench.recipe.threads)
+    method, bits, size, layers = "float model", "w32a32", None, "none"
+    if is_artifact(folder):
+        artifact = load_artifact(folder)
+        method, bits, layers = artifact.info.method, artifact.info.bits, "all"
+        size = _size(bench, artifact.scale_table())
+    evaluator, dev = bench.scoring(bench.corpora.dev)
+    on_dev = bench.recognize(target.recognizer, evaluator, dev)
+    on_test = bench.recognize(target.recognizer, evaluator, bench.corpora.test)
+    found = Found(on_dev.signature, on_dev.backend, size, seconds=bench.seconds)
+    return Row(name, method, "given", bits, layers, found, on_dev, on_test)
+
+
+def _search(
+    bench: RowBench, plan: RowPlan, histograms: Mapping[str, Histogram], choices: Corpus
+) -> SearchResult:
+    recipe = bench.recipe
+    if not plan.searches or recipe.weight_only:
+        tables, (weight_bits, bits) = bench.tables(histograms), recipe.bit_widths
+        table = tables.weights(bench.layers, weight_bits)
+        table = table.merged(tables.activations(bench.layers, recipe.method, bits))
+        return SearchResult(table, float("nan"))
+    evaluator, speech = bench.scoring(choices)
+    if not plan.method.adaptive:
+        return bench.search(histograms, evaluator, speech)
+    with bench.progress.stage("search") as advance:
+        return layer_adaptive(
+            bench.layers,
+            bench.tables(histograms),
+            lambda table: bench.simulate(table, evaluator, speech).errors,
+            calibrator=recipe.method,
+            bits=recipe.bit_widths,
+            gamma=recipe.gamma,
+            select_bits=recipe.select_bits,
+            selection_calibrator=recipe.select_with,
+            selection_weights=recipe.select_weights,
+            on_step=lambda what: advance(0, 1, what),
+        )
+
+
+def _scored(bench: RowBench, table: ScaleTable, weights: Any = None) -> tuple[Evaluation, Evaluation]:
+    """On all of dev, and on test."""
+    evaluator, dev = bench.scoring(bench.corpora.dev)
+    found = bench.simulate(table, evaluator, dev, weights=weights)
+    return found, bench.simulate(table, evaluator, bench.corpora.test, weights=weights)
+
+
+def _size(bench: RowBench, table: ScaleTable) -> int | None:
+    """None where the artifact is of another architecture."""
+    try:
+        return packed_bytes(bench.model, table)
+    except AttributeError:
+        return None
+
+
+def _key(bench: RowBench, plan: RowPlan, choices: Corpus) -> str:
+    """Of everything that decides a row: settings, model, speech."""
+    corpora = bench.corpora
+    speech = (corpora.calibration, choices, corpora.dev, corpora.test)
+    outside = {"model", "output", "calibration", "dev", "test", "threads"}
+    # Defaults do not count, so that a setting which comes into being does not make old rows again.
+    settings = bench.recipe.model_dump(mode="json", exclude=outside, exclude_defaults=True)
+    names = [bench.model.results_signature, *(corpus.signature for corpus in speech)]
+    text = json.dumps([plan.name, settings, bench.normalizer, names], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _remembered(bench: RowBench, key: str) -> tuple[Found, Evaluation, Evaluation] | None:
+    """A finished row, scored again from stored transcripts; None if there is none or some are gone."""
+    kept = bench.store.get(_STATE, key)
+    if kept is None:
+        return None
+    found = Found(**{**kept, "clipped": tuple(kept["clipped"])})
+    recognizer = _Silent(found.backend, found.signature, bench.model.sampling_rate)
+    evaluator, dev = bench.scoring(bench.corpora.dev)
+    try:
+        return found, evaluator.evaluate(recognizer, dev), evaluator.evaluate(recognizer, bench.corpora.test)
+    except EngineError:
+        return None
+
+
+@dataclass
+class _Silent:
+    """Stands for a recogniser whose transcripts are all stored."""
+
+    backend: str
+    signature: str
+    sampling_rate: int
+    length_exact: bool = True
+
+    def recognize(self, waves: Sequence[NDArray[np.float32]]) -> list[Transcript]:
+        raise EngineError(f"{len(waves)} transcripts are not in the store")

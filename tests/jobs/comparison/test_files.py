@@ -1,0 +1,159 @@
+"""What is written: CSV against JSON, pictures that parse, figures against NumPy."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import soundfile
+
+import speechquant as sq
+from speechquant.jobs.comparison.amplitudes import amplitudes, pooled
+from speechquant.models import load_model
+from speechquant.numerics import Histogram
+from speechquant.simulation import observe
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("written") / "out"
+    sq.compare(
+        output=out, methods="stablequant,adaptive-mse,percentile", bits="w8a8,w4a4", figures=True, **tiny
+    )
+    return out
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_csv_says_what_the_json_says(folder):
+    """Every cell is looked up in the JSON by its dotted name; every leaf of the JSON has a cell."""
+    rows, table = json.loads((folder / "compare.json").read_text())["rows"], read(folder / "compare.csv")
+    assert len(rows) == len(table) == 7
+    seen = 0
+    for row, cells in zip(rows, table, strict=True):
+        for name, text in cells.items():
+            value = row
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if value is None or value == []:
+                assert text == ""
+            elif isinstance(value, list):
+                assert text.split(" ") == value
+            elif isinstance(value, str):
+                assert text == value
+            else:
+                assert float(text) == value
+            seen += value is not None
+        leaves = re.findall(r'"[^"]+": (?!null|\{)', json.dumps(row))
+        assert len(leaves) <= len(cells)
+    assert seen > 150
+
+
+def test_the_tables_show_every_row_and_every_mark(folder):
+    rows = json.loads((folder / "compare.json").read_text())["rows"]
+    lines = (folder / "compare.md").read_text().splitlines()
+    for row in rows:
+        (line,) = [x for x in lines if x.startswith(f"| {row['method']} | {row['bits']} |")]
+        for role in ("dev", "test"):
+            figures = row[role]
+            counts = "/".join(str(figures[k]) for k in ("substitutions", "deletions", "insertions"))
+            assert f"{figures['wer']:.2f} ({figures['low']:.2f} to {figures['high']:.2f}), {counts}" in line
+            for tests in row["against"].values():
+                assert f"{role} {tests[role]['outcome']} " in line
+        assert f" {row['bytes'] / 1e6:.1f} " in line
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.ids, self.cells, self.outside = set(), 0, []
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.ids |= {found["id"]} if "id" in found else set()
+        self.cells += tag == "td"
+        address = found.get("src") or found.get("href") or ""
+        if not address.startswith(("#", "data:")) and address:
+            self.outside.append(address)
+
+
+def test_the_page_is_whole_and_needs_nothing_from_outside(folder):
+    tags = Tags()
+    text = (folder / "compare.html").read_text()
+    tags.feed(text)
+    assert {"tradeoff", "tables", "conditions", "figure1a", "figure1b", "figure1c"} <= tags.ids
+    assert tags.cells >= 7 * (7 + 4)
+    assert tags.outside == []
+    assert text.count("<svg") == 2 * 4
+
+
+@pytest.mark.parametrize("name", ["tradeoff", "figure1a", "figure1b", "figure1c"])
+def test_pictures_are_documents_with_styles_of_their_own(folder, name):
+    root = ET.fromstring((folder / f"{name}.svg").read_text())
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{space}svg"
+    assert "--card" in root.find(f"{space}style").text
+    assert root.findall(f"{space}path")
+
+
+def test_amplitudes_are_those_of_numpy():
+    """Values that lie on a grid of the histogram, so that nothing has to be spread."""
+    rng = np.random.default_rng(3)
+    values = np.concatenate([np.abs(rng.standard_normal(5000)) * 3, [15.9]])
+    found = pooled("x", [Histogram.empty().add(values[:2000]), Histogram.empty().add(values[2000:])])
+    edges = np.array(found.edges)
+    expected, _ = np.histogram(values, edges)
+    assert sum(found.counts) == pytest.approx(len(values))
+    assert np.abs(np.array(found.counts) - expected).max() < 12
+    assert edges[0] == 0
+    np.testing.assert_allclose(np.log2(edges[2:] / edges[1:-1]), 0.25)
+    assert found.largest >= 15.9
+    assert sum(found.shares) == pytest.approx(1)
+
+
+def test_amplitudes_of_nothing_and_of_zeros():
+    assert sum(pooled("x", [Histogram.empty().add([0.0, 0.0])]).counts) == 2
+    assert pooled("x", []).largest == 0
+
+
+def test_figure_1_has_each_convolution_and_the_transformer(tiny):
+    model = load_model(tiny["model"])
+    wave, _ = soundfile.read(f"{tiny['calibration']}/0.wav", dtype="float32")
+    histograms = observe(model, [wave])
+    a, b, c = amplitudes(model, histograms)
+    assert [s.name for s in a.series] == [f"conv.{i}" for i in range(6)]
+    assert [s.name for s in b.series] == ["convolutions", "Transformer"]
+    first = next(site for site in model.sites() if site.layer == "conv.0")
+    assert sum(a.series[0].counts) == pytest.approx(histograms[first.name].total)
+    assert sum(b.series[0].counts) == pytest.approx(sum(sum(s.counts) for s in a.series))
+    counts = {s.name: sum(s.counts) for s in c.series}
+    weights = {s.module: model.operator(s.module).weight for s in model.sites() if s.role == "weight"}
+    assert counts["convolutions"] == pytest.approx(sum(w.numel() for w in weights.values() if w.ndim == 3))
+    assert counts["Linears"] == pytest.approx(sum(w.numel() for w in weights.values() if w.ndim == 2))
+
+
+def test_the_data_of_the_figures_is_in_a_csv(folder):
+    found = read(folder / "amplitudes.csv")
+    series = {(row["figure"], row["series"]) for row in found}
+    assert ("figure1a", "conv.0") in series
+    assert ("figure1c", "Linears") in series
+    for name in series:
+        mine = [row for row in found if (row["figure"], row["series"]) == name]
+        assert sum(float(row["share"]) for row in mine) == pytest.approx(1)
+        assert [row["high"] for row in mine[:-1]] == [row["low"] for row in mine[1:]]
+
+
+def test_figures_alone_need_no_rows(tiny, tmp_path):
+    found = sq.compare(output=tmp_path / "out", recipe="figures", **tiny)
+    assert found.rows == ()
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"figure1a.svg", "figure1b.svg", "figure1c.svg", "amplitudes.csv", "compare.html"} <= names
+    assert "tradeoff.svg" not in names
