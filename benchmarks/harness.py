@@ -1,8 +1,7 @@
-"""What every benchmark needs: where it ran, and results as JSON and as a table."""
+"""What every benchmark needs: where it ran, and how a rate is written."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -52,28 +51,6 @@ def found(package: str) -> str:
         return "absent"
 
 
-def write_results(out: Path, lines: list[dict[str, Any]], where: dict[str, Any]) -> None:
-    """`<out>.json` with everything and `<out>.md` with the table."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(
-        json.dumps({**where, "rows": lines}, indent=1) + "\n", encoding="utf-8"
-    )
-    sets = [name for name in ("dev", "test", "int8 test") if any(name in line for line in lines)]
-    head = ["method", "bits", "layers", *(f"{name} WER % (95 %), S/D/I, p" for name in sets), "notes"]
-    table = [head, ["---"] * len(head)]
-    floats = {name: lines[0].get(f"float {name}") for name in ("dev", "test")}
-    table.append(["float", "", "", *(cell(floats.get(name)) for name in sets), ""])
-    for line in lines:
-        cells = [cell(line.get(name)) for name in sets]
-        table.append([line["method"], line["bits"], line["layers"], *cells, notes(line)])
-    words = ", ".join(f"{name} {value['words']:,} words" for name, value in floats.items() if value)
-    text = [f"# {where['about']}", "", f"{words}. p: MAPSSWE against float, two-sided. \\*: p < 0.05.", ""]
-    text += ["| " + " | ".join(row) + " |" for row in table]
-    text += ["", f"    {where['command']}", "", f"Commit {where['commit'][:12]}; {where['machine']};"]
-    text += [", ".join(f"{name} {number}" for name, number in where["versions"].items()) + ".", ""]
-    out.with_suffix(".md").write_text("\n".join(text), encoding="utf-8")
-
-
 def cell(value: dict[str, Any] | None) -> str:
     """`3.21 (2.1-4.5), 39/2/13, p 0.018*`."""
     if value is None:
@@ -85,14 +62,3 @@ def cell(value: dict[str, Any] | None) -> str:
             "\\*" if p_value < 0.05 else ""
         )
     return text + (f", {value['capped']} capped" if value.get("capped") else "")
-
-
-def notes(line: dict[str, Any]) -> str:
-    """Decisions and parity of one line."""
-    parts = []
-    if "selected" in line:
-        cutoffs = sorted(set(line["p_opt"].values()))
-        parts.append(f"clipped {', '.join(line['selected']) or 'none'}; p_opt {', '.join(map(str, cutoffs))}")
-    if "token agreement" in line:
-        parts.append(f"tokens agree {line['token agreement']:.1f} %")
-    return "; ".join(parts)
