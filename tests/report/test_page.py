@@ -223,10 +223,10 @@ def test_cutoffs_of_single_layers_stand_with_their_layer(report_data):
     )
     html = render(data)
     found = {name: text for name, _, text in tabs(html)}
-    assert "The cut-off of this layer" in found["conv.1"]
+    assert "Search for the cut-off of this layer" in found["conv.1"]
     assert "p_opt = 0.1" in found["conv.1"]
     assert "0.1 %</dd>" in found["conv.1"]
-    assert "The cut-off of this layer" not in found["conv.0"]
+    assert "Search for the cut-off of this layer" not in found["conv.0"]
     assert "conv.1 0.1 %" in Page(html).text
     assert html.count("candidates") == 3  # wide and narrow for all layers, one for conv.1
 

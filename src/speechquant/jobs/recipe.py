@@ -192,6 +192,12 @@ class Recipe(BaseModel):
     naive: Annotated[
         bool, Field(description="Also export and test naive max calibration, for comparison.")
     ] = False
+    report_audio: Annotated[
+        bool,
+        Field(
+            description="Embed recordings of changed test utterances in report.html: who gets it can play them."
+        ),
+    ] = False
     allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
     strict: Annotated[
         bool, Field(description="Stop at the first unusable utterance instead of skipping it.")

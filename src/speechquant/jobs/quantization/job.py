@@ -13,7 +13,7 @@ from speechquant.jobs.progress import Silent
 from speechquant.jobs.quantization.figures import describe, license_of
 from speechquant.jobs.quantization.findings import Findings
 from speechquant.jobs.quantization.measure import measure_engines
-from speechquant.jobs.quantization.page import report_data
+from speechquant.jobs.quantization.page import changed_first, report_data
 from speechquant.jobs.quantization.spelling import unwritable
 from speechquant.jobs.quantization.workbench import Workbench
 from speechquant.jobs.scratch import scratch_folder
@@ -25,7 +25,7 @@ from speechquant.numerics import ScaleTable
 from speechquant.report import judge, render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from speechquant.data import Corpus
@@ -106,7 +106,7 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
         verdict=f"{verdict.headline}. {verdict.sentence}",
         caveats=verdict.caveats,
         metrics=metrics,
-        transcripts=page.transcripts,
+        transcripts=_changed_first(page.transcripts, findings),
         findings=findings,
     )
 
@@ -161,6 +161,11 @@ def _warnings(bench: Workbench, dev_words: int) -> tuple[str, ...]:
     small = warn_if_too_small(dev_words, recipe.gamma) if recipe.scales_by == "stablequant" else None
     found = (*corpora.warnings, *spelling, f"dev: {small}" if small else None)
     return tuple(warning for warning in found if warning)
+
+
+def _changed_first(rows: Sequence[TranscriptRow], findings: Findings) -> tuple[TranscriptRow, ...]:
+    by_id = {row.id: row for row in rows}
+    return tuple(by_id[id_] for id_ in changed_first(findings.test["float"], findings.test["quantized"]))
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from speechquant import report
 from speechquant.artifact import shared_or_by_layer
-from speechquant.numerics import threshold
+from speechquant.jobs.quantization.recordings import changed_recordings
+from speechquant.jobs.quantization.sites import activation_sites, weight_sites
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["changed_first", "report_data"]
 
-_SHOWN_TRANSCRIPTS = 12
 _INT8 = (8, 8)
 
 
@@ -27,6 +27,7 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
     """Everything the page shows."""
     command = f"speechquant quantize --recipe {shlex.quote(str(bench.recipe.output / 'recipe.yaml'))}"
     search, engines = findings.search, findings.engines
+    recordings, left_out = changed_recordings(bench, findings)
     p_opt = shared_or_by_layer(search.p_opt)
     return report.ReportData(
         title=f"{metrics['model']}, {bench.recipe.bits.upper()}",
@@ -41,12 +42,13 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
         gamma=bench.recipe.gamma,
         selected_layers=search.selected_layers,
         cutoffs=tuple(
-            report.CutoffResult(item.p, item.wer, item.errors)
-            for item in search.cutoffs
-            if item.layer is None
+            report.CutoffResult(item.p, item.wer, item.errors, item.layer) for item in search.cutoffs
         ),
         p_opt=None if isinstance(p_opt, dict) else p_opt,
-        histograms=_histograms(bench, findings),
+        p_by_layer=search.p_opt or {},
+        histograms=activation_sites(bench, findings),
+        weights=weight_sites(bench, findings),
+        tradeoff=_tradeoff(bench, findings),
         latency=(_latency(engines),),
         sizes=report.Sizes(engines.bytes["float"], engines.bytes["quantized"]),
         coverage=report.Coverage(
@@ -57,6 +59,9 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
             engines.coverage.expanded,
         ),
         transcripts=_transcripts(bench, findings),
+        normalizer=bench.normalizer,
+        recordings=recordings,
+        left_out=left_out,
         recipe_yaml=bench.recipe.to_yaml(command),
         versions=metrics["versions"],
         warnings=findings.warnings,
@@ -140,30 +145,33 @@ def _latency(engines: Measured) -> report.LatencyRow:
     )
 
 
-def _histograms(bench: Workbench, findings: Findings) -> tuple[report.SiteHistogram, ...]:
-    bits = bench.recipe.bit_widths[1]
-    shown = []
-    for entry in findings.search.table:
-        if entry.site.role != "input":
-            continue
-        histogram = findings.histograms[entry.site.name]
-        thresholds = {
-            "max": threshold("max", histogram, bits),
-            f"percentile {bench.recipe.percentile:g}": threshold(
-                "percentile", histogram, bits, percentile=bench.recipe.percentile
-            ),
-            "mse": threshold("mse", histogram, bits),
-            "chosen": float(entry.scale) * entry.spec.qmax,
-        }
-        shown.append(report.SiteHistogram(entry.site.layer, entry.site.name, histogram, thresholds))
-    return tuple(shown)
+def _tradeoff(bench: Workbench, findings: Findings) -> tuple[report.TradeoffPoint, ...]:
+    """The systems on the test set. Simulation and engine have the same integers, so the same size."""
+    engines, names = findings.engines, _labels(bench)
+    sizes = {key: size / 1e6 for key, size in engines.bytes.items()}
+    sizes["simulated"] = sizes["quantized"]
+    keys: tuple[report.SystemKey, ...] = get_args(report.SystemKey)
+    points = [
+        _point(names[key], key, findings.test[key], sizes.get(key), engines.latency.median.get(key))
+        for key in keys
+        if key in findings.test
+    ]
+    torch = engines.latency.median.get("pytorch")
+    return (*points, _point("float32, PyTorch", "float", findings.test["float"], None, torch))
+
+
+def _point(
+    label: str, key: report.SystemKey, found: Evaluation, megabytes: float | None, milliseconds: float | None
+) -> report.TradeoffPoint:
+    return report.TradeoffPoint(
+        label, found.wer, found.interval.low, found.interval.high, megabytes, milliseconds, key
+    )
 
 
 def _transcripts(bench: Workbench, findings: Findings) -> tuple[report.TranscriptRow, ...]:
-    """Before and after, with what nobody quantized carefully says; changed utterances first."""
+    """Before and after, with what nobody quantized carefully says, in the order of the data."""
     before, after = findings.test["float"].transcripts, findings.test["quantized"].transcripts
     naive = findings.test["naive_max"].transcripts if "naive_max" in findings.test else {}
-    ranked = changed_first(findings.test["float"], findings.test["quantized"])[:_SHOWN_TRANSCRIPTS]
     references = {item.id: item.text for item in bench.corpora.test}
     return tuple(
         report.TranscriptRow(
@@ -173,5 +181,5 @@ def _transcripts(bench: Workbench, findings: Findings) -> tuple[report.Transcrip
             after[id_].text,
             naive[id_].text if id_ in naive else None,
         )
-        for id_ in ranked
+        for id_ in before
     )

@@ -35,7 +35,7 @@
   const columns = (row) =>
     row.r.split(" ").map((word, at) => ({ r: word, f: row.f[at] ?? word, q: row.q[at] ?? word }))
       .filter((column) => column.r || column.f || column.q);
-  const shown = (word, reference) => (word ? (reference ? word : `+${word}`) : reference ? "–" : "");
+  const shown = (word, reference) => (word ? (reference ? word : `+${word}`) : reference ? "–" : "·");
   const kind = (word, reference) => (word === reference ? "" : !reference ? "ins" : !word ? "del" : "sub");
   const spoken = { ins: "too much: ", del: "missing", sub: "wrong: " };
 
@@ -44,8 +44,9 @@
     if (!wrong && !changed) return make("td", {}, word);
     const names = ["w", wrong, changed ? "diff" : ""].filter(Boolean).join(" ");
     const text = shown(word, reference);
-    const parts = [wrong ? make("span", { class: "sr" }, spoken[wrong]) : null];
-    parts.push(wrong === "del" ? make("span", { "aria-hidden": "true" }, text) : text);
+    const said = word || reference ? spoken[wrong] : "no longer inserted";
+    const parts = [said ? make("span", { class: "sr" }, said) : null];
+    parts.push(word ? text : make("span", { "aria-hidden": "true" }, text));
     return make("td", {}, make("span", { class: names }, ...parts));
   };
 
