@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
     from speechquant.numerics import Entry, ScaleTable
 
-__all__ = ["WEIGHTS", "Packing", "Tensors", "input_scale_name", "save_tensors", "scale_name", "weight_name"]
+__all__ = [
+    "WEIGHTS",
+    "Packing",
+    "Tensors",
+    "file_bytes",
+    "input_scale_name",
+    "save_tensors",
+    "scale_name",
+    "weight_name",
+]
 
 WEIGHTS = "model.safetensors"
 _NOTE = "speechquant"
@@ -88,6 +97,28 @@ def save_tensors(path: Path, weights: Mapping[str, NDArray[Any]], table: ScaleTa
         ValueError: a weight site has no tensor, or a name is taken twice.
         OSError: the file cannot be written.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    stored, note = _laid_out(weights, table)
+    try:
+        save_file(stored, path, metadata=note)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def file_bytes(weights: Mapping[str, NDArray[Any]], table: ScaleTable) -> int:
+    """The size of the file that `save_tensors` would write, found without writing it."""
+    from safetensors.numpy import save
+
+    stored, note = _laid_out(weights, table)
+    return len(save(stored, metadata=note))
+
+
+def _laid_out(
+    weights: Mapping[str, NDArray[Any]], table: ScaleTable
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The tensors of the file, and its note."""
     entries = {weight_name(entry.site.module): entry for entry in table if entry.site.role == "weight"}
     missing = sorted(entries.keys() - weights.keys())
     if missing:
@@ -109,15 +140,8 @@ def save_tensors(path: Path, weights: Mapping[str, NDArray[Any]], table: ScaleTa
     for entry in table:
         if entry.site.role == "input" and entry.scale.ndim:
             _add(stored, input_scale_name(entry.site.module), np.asarray(entry.scale, np.float32))
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     # One note, because safetensors writes several in random order and equal artifacts are to have equal bytes.
-    note = {_NOTE: json.dumps({_PACKED: packed, _TIED: tied})}
-    try:
-        save_file(stored, path, metadata=note)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+    return stored, {_NOTE: json.dumps({_PACKED: packed, _TIED: tied})}
 
 
 class Tensors(Mapping[str, "NDArray[np.float32]"]):
