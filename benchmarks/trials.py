@@ -242,6 +242,8 @@ def _session(nodes: list[Any], heads: int, width: int, options: argparse.Namespa
     model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
+    # Threads that wait busily for their session take the cores of the next one: much, for a few milliseconds.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
     )
