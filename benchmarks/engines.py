@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from engines_page import page
 from fidelity import Parity
 from forced import logits_of
-from goals import joined
+from goals import CONTENDERS, joined
 from harness import provenance
 from peer_files import Case, applicable, artifacts_of, folders, made, make_all
 from peers import SYSTEMS, opener
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from speechquant.decoding import Recognizer, Transcript
     from speechquant.jobs.bench import Audio
 
-__all__ = ["Notebook", "main", "plan"]
+__all__ = ["Notebook", "heats", "main", "plan"]
 
 MODELS = ("wav2vec2-base", "hubert-large", "demo:hubert-mini", "demo")
 LENGTHS = (1.0, 5.0, 10.0, 20.0, 30.0)
@@ -65,12 +65,23 @@ class Notebook:
         """Whether a figure is there."""
         return key in self.content.get(kind, {})
 
+    def add(self, kind: str, key: str, groups: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep figures by group and system, beside those of systems measured before."""
+        known = self.content.get(kind, {}).get(key, {})
+        self.put(kind, key, {name: {**known.get(name, {}), **new} for name, new in groups.items()})
+
     def put(self, kind: str, key: str, value: Any) -> None:
         """Keep a figure, and the file whole whatever happens while it is written."""
         self.content.setdefault(kind, {})[key] = value
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps(self.content, indent=1), encoding="utf-8")
         part.replace(self.path)
+
+
+def heats(keys: Sequence[str]) -> list[list[str]]:
+    """Who races whom: the systems that goals compare, then the others; all at once take more memory than many have."""
+    first = [key for key in keys if key in CONTENDERS]
+    return [heat for heat in (first, [key for key in keys if key not in CONTENDERS]) if heat]
 
 
 class Encoder:
@@ -109,12 +120,30 @@ class Race:
     def measure(self, audio: Audio) -> None:
         """Everything that is not known yet; memory first, while this process holds no system."""
         self._footprints(audio)
-        wanted = [seconds for seconds in self.options.seconds if not self._known(seconds)]
-        if wanted or set(self.systems) - set(self.notes.content["checks"]) or self._misses_realtime():
-            self._open_all()
-            self._check(audio.first(CHECK_SECONDS))
-            for seconds in wanted:
-                self._latency(audio.first(seconds), seconds)
+        working = [
+            key for key in self.systems if "error" not in self.notes.content["footprints"].get(key, {})
+        ]
+        for heat in heats(working):
+            self._race(heat, audio)
+
+    def _race(self, heat: Sequence[str], audio: Audio) -> None:
+        """One heat: its systems are in memory together and take turns."""
+        wanted = [
+            one for one in self.options.seconds if not self._known("latency", f"{one:g}", "turns", heat)
+        ]
+        unheard = self._wants_realtime and not self._known("realtime", self.options.realtime, "factor", heat)
+        unchecked = set(heat) - set(self.notes.content["checks"])
+        if not wanted and not unheard and not unchecked:
+            return
+        expected = self._expected(audio.first(CHECK_SECONDS)) if unchecked else None
+        for key in heat:
+            _say(f"{self.case.name}: open {key}")
+            self._open[key] = self.opener(key)()
+        if expected is not None:
+            self._check(audio.first(CHECK_SECONDS), *expected)
+        for seconds in wanted:
+            self._latency(audio.first(seconds), f"{seconds:g}")
+        if unheard:
             self._realtime()
         self._open = {}
 
@@ -136,48 +165,45 @@ class Race:
                 kept = {n: getattr(found, n) for n in ("load_s", "first_ms", "loaded_bytes", "peak_bytes")}
                 self.notes.put("footprints", key, kept)
 
-    def _open_all(self) -> None:
-        for key in list(self.systems):
-            if "error" not in self.notes.content["footprints"].get(key, {}):
-                _say(f"{self.case.name}: open {key}")
-                self._open[key] = self.opener(key)()
-
-    def _check(self, wave: NDArray[np.float32]) -> None:
-        """That every system computes what float computes: logits on the same wave, with the same tokens."""
-        reference: Any = self._open[REFERENCE]
+    def _expected(self, wave: NDArray[np.float32]) -> tuple[tuple[int, ...], NDArray[np.float32]]:
+        """The tokens and logits of float32, of which nothing else stays in memory."""
+        reference: Any = self.opener(REFERENCE)()
         tokens = () if self._ctc else reference.recognize([wave])[0].tokens
-        expected = logits_of(reference, wave, tokens)
+        return tokens, logits_of(reference, wave, tokens)
+
+    def _check(
+        self, wave: NDArray[np.float32], tokens: tuple[int, ...], expected: NDArray[np.float32]
+    ) -> None:
+        """That every system computes what float computes: logits on the same wave, with the same tokens."""
         for key, recognizer in self._open.items():
             parity = Parity()
             parity.add(expected, logits_of(recognizer, wave, tokens))  # type: ignore[arg-type]
             figures = {"sqnr_db": parity.sqnr, "agreement": parity.agreement, "suspect": parity.suspect}
             self.notes.put("checks", key, figures)
 
-    def _latency(self, wave: NDArray[np.float32], seconds: float) -> None:
-        _say(f"{self.case.name}: latency at {seconds:g} s")
+    def _latency(self, wave: NDArray[np.float32], seconds: str) -> None:
+        _say(f"{self.case.name}: latency at {seconds} s")
         tokens = {}
         if not self._ctc:
             encoders = {key: Encoder(recognizer) for key, recognizer in self._open.items()}
             found = _turns(encoders, wave, self.options.repeats)
-            self.notes.put("encoder", f"{seconds:g}", {"turns": found, "tokens": {}})
+            self.notes.add("encoder", seconds, {"turns": found, "tokens": {}})
             tokens = {key: len(one.recognize([wave])[0].tokens) for key, one in self._open.items()}
         turns = _turns(self._open, wave, self.options.repeats)
-        self.notes.put("latency", f"{seconds:g}", {"turns": turns, "tokens": tokens})
+        self.notes.add("latency", seconds, {"turns": turns, "tokens": tokens})
 
     def _realtime(self) -> None:
-        if not self._misses_realtime():
-            return
         corpus = resolve_corpus(self.options.realtime)
         run = RealTime(corpus.name)
         run.run(self._open, corpus, lambda *_: None)
-        self.notes.put("realtime", self.options.realtime, run.to_dict())
+        self.notes.add("realtime", self.options.realtime, {"factor": run.factor})
 
-    def _misses_realtime(self) -> bool:
-        wanted = self.options.realtime
-        return bool(wanted) and self.case.trained and not self.notes.has("realtime", wanted)
+    @property
+    def _wants_realtime(self) -> bool:
+        return bool(self.options.realtime) and self.case.trained
 
-    def _known(self, seconds: float) -> bool:
-        return self.notes.has("latency", f"{seconds:g}")
+    def _known(self, kind: str, key: str, group: str, heat: Sequence[str]) -> bool:
+        return set(heat) <= set(self.notes.content.get(kind, {}).get(key, {}).get(group, {}))
 
     @property
     def _ctc(self) -> bool:

@@ -14,10 +14,11 @@ __all__ = ["page"]
 
 GOAL_SECONDS = "10"
 _LEGEND = """{threads} threads, batch 1, one utterance of real speech per call, medians of {repeats} turns in which
-every system runs once, in changing order; a ratio is the median of the ratios within a turn. Peers are made from the
-same float model with the same recordings and run with their engine's default settings; of several variants the fastest
-is the one that counts, also where it loses words; of ours only those count that do not. Architectures of full size have
-random weights, on which speed does not depend. PyTorch's load time and memory include the conversion from float32."""
+every system runs once, in changing order (those of which ratios are taken in the same turns, then the others); a ratio
+is the median of the ratios within a turn. Peers are made from the same float model with the same recordings and run
+with their engine's default settings; of several variants the fastest is the one that counts, also where it loses words;
+of ours only those count that do not. Architectures of full size have random weights, on which speed does not depend.
+PyTorch's load time and memory include the conversion from float32."""
 
 
 def page(models: Sequence[Mapping[str, Any]], where: Mapping[str, Any]) -> list[str]:

@@ -57,7 +57,9 @@ class _Recorder:
     def _array(self, value: Any) -> NDArray[Any]:
         if id(value) not in self._known:
             # A copy, as the engine borrows the caller's memory; and the value, whose id another would get otherwise.
-            self._known[id(value)] = value, np.array(self.get(value))
+            found = self.get(value)
+            # ONNX Runtime gives numpy's other 64-bit type ("q"), which OpenVINO does not know; the name says "l".
+            self._known[id(value)] = value, found.astype(found.dtype.name)
         return self._known[id(value)][1]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["GOALS", "Goal", "Row", "fastest", "goal_rows", "joined", "ratio"]
+__all__ = ["CONTENDERS", "GOALS", "Goal", "Row", "fastest", "goal_rows", "joined", "ratio"]
 
 FLOAT32 = ("ort-f32", "ov-f32")
 ORT = ("ort-int8",)
@@ -108,6 +108,9 @@ GOALS = (
         aim={"wav2vec2-base": 400.0},
     ),
 )
+
+CONTENDERS = frozenset(key for goal in GOALS if goal.unit == "x" for key in (*goal.ours, *goal.peers))
+"""The systems of which ratios are taken, which must therefore run in the same turns."""
 
 
 def ratio(turns: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:

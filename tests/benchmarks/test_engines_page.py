@@ -8,7 +8,7 @@ from fidelity import Parity
 from peer_files import Case, applicable, artifacts_of, describe, folders, made
 from peers import SYSTEMS, find
 
-from engines import Notebook
+from engines import Notebook, heats
 
 WHERE = {
     "about": "About.",
@@ -89,6 +89,24 @@ def test_measurements_are_resumed_only_for_the_same_files_and_settings(tmp_path)
     assert not Notebook(path, same | {"repeats": 4}, resume=True).has("latency", "10")
     assert not Notebook(path, same | {"files": {"a": (1, 3)}}, resume=True).has("latency", "10")
     assert not path.with_suffix(".part").exists()
+
+
+def test_figures_of_another_heat_are_added(tmp_path):
+    notes = Notebook(tmp_path / "measured.json", {}, resume=True)
+    notes.add("latency", "10", {"turns": {"a": [1.0]}, "tokens": {}})
+    notes.add("latency", "10", {"turns": {"b": [2.0]}, "tokens": {}})
+    assert Notebook(tmp_path / "measured.json", {}, resume=True).content["latency"]["10"] == {
+        "turns": {"a": [1.0], "b": [2.0]},
+        "tokens": {},
+    }
+
+
+def test_systems_of_which_ratios_are_taken_race_together():
+    first, second = heats([one.key for one in SYSTEMS])
+    assert {"ort-int8", "ov-int8-bf16", "ov-bf16", "ort-f32", "nncf-bf16", "ort-dynamic-best"} <= set(first)
+    assert not set(first) & set(second)
+    assert len(first) + len(second) == len(SYSTEMS)
+    assert heats(["torch-f32"]) == [["torch-f32"]]
 
 
 def test_files_are_made_once_and_their_failure_is_remembered(tmp_path):
