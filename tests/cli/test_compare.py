@@ -80,7 +80,7 @@ def test_a_shipped_recipe_is_named_and_overridden(cli, asked):
 
 def test_what_is_printed(cli, asked):
     output = cli("m", *ROLES, "--methods", "max").output
-    assert re.search(r"max +w8a8 +all +27\.8", output)
+    assert re.search(r"max w8a8 +27\.8", output)
     assert "mse w8a8 failed: it broke" in output
     assert "tables and figures: out" in output
 

@@ -58,9 +58,9 @@ def compare(
 
 def _print(result: CompareResult, recipe: CompareRecipe) -> None:
     from speechquant.cli.tables import columns, show
-    from speechquant.jobs.comparison.tables import main_grid, notes, search_grid
+    from speechquant.jobs.comparison.tables import notes, search_grid, short_grid
 
-    for grid in (main_grid(result), search_grid(result)) if result.rows else ():
+    for grid in (short_grid(result), search_grid(result)) if result.rows else ():
         table = columns(*grid.head)
         for row in grid.rows:
             table.add_row(*row)

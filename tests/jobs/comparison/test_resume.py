@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,15 @@ def test_other_settings_make_the_row_again(tiny, tmp_path):
     again = sq.compare(output=tmp_path / "out", methods="adaptive-mse", gamma=1e6, **tiny)
     assert first.rows[1].found.clipped
     assert not again.rows[1].found.clipped
+
+
+def test_other_speech_makes_the_row_again(tiny, tmp_path):
+    swapped = {**tiny, "dev": tiny["test"], "test": tiny["dev"]}
+    sq.compare(output=tmp_path / "out", methods="stablequant", **tiny)
+    again = sq.compare(output=tmp_path / "out", methods="stablequant", **swapped).rows[1]
+    fresh = sq.compare(output=tmp_path / "fresh", methods="stablequant", **swapped).rows[1]
+    assert replace(again.found, seconds=0.0) == replace(fresh.found, seconds=0.0)
+    assert again.test.figures() == fresh.test.figures()
 
 
 def test_lost_transcripts_are_made_again(tiny, tmp_path, heard):

@@ -72,7 +72,7 @@ def given_row(bench: RowBench, name: str, folder: Path) -> Row:
     method, bits, size, layers = "float model", "w32a32", None, "none"
     if is_artifact(folder):
         artifact = load_artifact(folder)
-        method, bits, layers = artifact.info.method, artifact.info.bits, "all"
+        method, bits, layers = artifact.info.method, artifact.info.bits, "as made"
         size = _size(bench, artifact.scale_table())
     evaluator, dev = bench.scoring(bench.corpora.dev)
     on_dev = bench.recognize(target.recognizer, evaluator, dev)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.comparison.result import CompareResult, Row
     from speechquant.metrics import PairedTest
 
-__all__ = ["conditions", "main_grid", "notes", "search_grid"]
+__all__ = ["conditions", "main_grid", "notes", "search_grid", "short_grid"]
 
 _HEAD = ("method", "bits", "layers", "MB", "dev WER % (95 %), S/D/I", "test WER % (95 %), S/D/I")
 _TESTS = {"float": "against float", "stablequant": "against StableQuant"}
@@ -25,6 +25,18 @@ def main_grid(result: CompareResult) -> Grid:
     """Rates with everything that must stand beside them, and what the paired tests say."""
     rows = tuple(_cells(row) for row in result.rows if row.error is None)
     return Grid("Word error rates", (*_HEAD, *_TESTS.values()), rows)
+
+
+def short_grid(result: CompareResult) -> Grid:
+    """What fits a terminal: rates without their intervals, and the tests on the test set."""
+    head = ("row", "MB", "dev WER %", "test WER %", "against float", "against StableQuant")
+    rows = []
+    for row in result.rows:
+        if row.error is None:
+            tests = (row.against.get(reference, {}).get("test") for reference in _TESTS)
+            rates = (f"{found.wer:.2f}" if found else "" for found in (row.dev, row.test))
+            rows.append((row.name, _size(row), *rates, *(_outcome(test) if test else "" for test in tests)))
+    return Grid("Word error rates, and what paired tests on the test set say", head, tuple(rows))
 
 
 def search_grid(result: CompareResult) -> Grid:
@@ -78,10 +90,13 @@ def conditions(result: CompareResult) -> list[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    size = "" if row.found is None or row.found.bytes is None else f"{row.found.bytes / 1e6:.1f}"
     tests = (_tests(row.against.get(reference)) for reference in _TESTS)
     method = row.method if row.form != "given" else row.name
-    return (method, row.bits, row.layers, size, _rate(row.dev), _rate(row.test), *tests)
+    return (method, row.bits, row.layers, _size(row), _rate(row.dev), _rate(row.test), *tests)
+
+
+def _size(row: Row) -> str:
+    return "" if row.found is None or row.found.bytes is None else f"{row.found.bytes / 1e6:.1f}"
 
 
 def _rate(found: Evaluation | None) -> str:
@@ -96,7 +111,11 @@ def _rate(found: Evaluation | None) -> str:
 def _tests(found: Mapping[str, PairedTest] | None) -> str:
     if not found:
         return ""
-    return "; ".join(f"{data} {mark(test)} {p_value(test.p_value)}" for data, test in found.items())
+    return "; ".join(f"{data} {_outcome(test)}" for data, test in found.items())
+
+
+def _outcome(test: PairedTest) -> str:
+    return f"{mark(test)} {p_value(test.p_value)}"
 
 
 def _p_opt(row: Row) -> str:
