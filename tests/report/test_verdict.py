@@ -91,3 +91,43 @@ def test_runaway_decoding_is_mentioned():
     data = run(2.55, 0.31)
     systems = (data.systems[0], replace(data.systems[1], capped=3))
     assert any("length limit on 3" in c for c in judge(replace(data, systems=systems)).caveats)
+
+
+@pytest.mark.parametrize(
+    ("wer", "p", "words", "plain"),
+    [
+        (2.55, 0.31, 1684, "The quantized model is as accurate as the original"),
+        (3.62, 0.03, 1684, "less accurate than the original, with about 13 errors more in 1,000 words"),
+        (1.10, 0.03, 1684, "more accurate than the original, with about 12 errors fewer in 1,000 words"),
+        (
+            2.33,
+            0.03,
+            90_000,
+            "less accurate than the original, with less than one error more in 1,000 words",
+        ),
+        (3.32, 0.08, 1684, "made about 10 errors more in 1,000 words than the original, which may be chance"),
+        (2.55, 0.31, 399, "Too few words were tested"),
+        (2.32, None, 1684, "Nobody tested whether"),
+    ],
+)
+def test_the_plain_sentence_says_it_without_terms(wer, p, words, plain):
+    verdict = judge(run(wer, p, words))
+    assert plain in verdict.plain
+    assert verdict.plain.endswith(".")
+    assert not any(term in verdict.plain for term in ("WER", "p =", "int8", "float"))
+
+
+def test_the_plain_sentence_names_the_gains_and_losses():
+    fast = judge(run(2.55, 0.31, sizes=Sizes(1000, 253), latency=(LatencyRow(10, 300.0, 100.0, 2.1),)))
+    assert fast.plain.endswith(
+        "the original; it takes 25\N{NARROW NO-BREAK SPACE}% of the space and is 2.1 times as fast."
+    )
+    slow = judge(run(2.55, 0.31, latency=(LatencyRow(10, 100.0, 300.0, 0.5),)))
+    assert slow.plain.endswith("the original; it takes 2.0 times as long.")
+
+
+def test_without_transcripts_the_plain_sentence_claims_no_accuracy():
+    assert (
+        "hears what the original hears, but for 0.20" in judge(run(0.2, 0.5, references="float model")).plain
+    )
+    assert "differently from the original" in judge(run(9.0, 0.5, references="float model")).plain

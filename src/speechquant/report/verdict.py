@@ -19,16 +19,54 @@ __all__ = ["ALPHA", "Level", "Verdict", "against_float", "judge", "main_pair", "
 ALPHA = 0.05
 
 Level = Literal["good", "unclear", "bad"]
+Outcome = Literal[
+    "unmeasured", "agrees", "differs", "alone", "worse", "better", "untested", "few words", "unproven", "same"
+]
+
+
+_HEADLINES: dict[Outcome, tuple[Level, str]] = {
+    "unmeasured": ("unclear", "No accuracy measured"),
+    "agrees": ("unclear", "Agrees with the float model"),
+    "differs": ("unclear", "Differs from the float model"),
+    "alone": ("unclear", "No float model to compare with"),
+    "worse": ("bad", "Significantly worse"),
+    "better": ("good", "Significantly better"),
+    "untested": ("unclear", "Cannot tell: no test"),
+    "few words": ("unclear", "Cannot tell: too few words"),
+    "unproven": ("unclear", "No significant difference"),
+    "same": ("good", "Same accuracy"),
+}
+_PLAIN: dict[Outcome, str] = {
+    "unmeasured": "Nobody measured how accurate the quantized model is",
+    "agrees": "The quantized model hears what the original hears, but for {wer} of the words",
+    "differs": "The quantized model hears {wer} of the words differently from the original",
+    "alone": "The quantized model makes {wer} word errors, and there is no original to compare it with",
+    "worse": "The quantized model is less accurate than the original, with {errors} more in 1,000 words",
+    "better": "The quantized model is more accurate than the original, with {errors} fewer in 1,000 words",
+    "untested": "Nobody tested whether the quantized model is as accurate as the original",
+    "few words": "Too few words were tested to tell whether the quantized model is as accurate as the original",
+    "unproven": "The quantized model made {errors} more in 1,000 words than the original, which may be chance",
+    "same": "The quantized model is as accurate as the original",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judgement for people: `headline` in a few words, `sentence` with the figures, `caveats` by line."""
+    """A judgement for people.
+
+    Attributes:
+        level: Decides the colour and the sign.
+        headline: The outcome in a few words.
+        sentence: The figures in one line.
+        caveats: What limits it, one line each.
+        plain: One sentence for who does not know the terms.
+    """
 
     level: Level
     headline: str
     sentence: str
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[str, ...]
+    plain: str
 
 
 def main_pair(data: ReportData) -> tuple[System | None, System | None]:
@@ -68,45 +106,75 @@ def judge(data: ReportData) -> Verdict:
     only simulated, keeps its WER verdict but not the level "good".
     """
     reference, system = main_pair(data)
-    level, headline, facts = _accuracy(data, reference, system)
-    caveats = _caveats(data, system)
+    outcome = _outcome(data, reference, system)
+    level, headline = _HEADLINES[outcome]
     fallen_back = data.coverage is not None and data.coverage.small < data.coverage.total
     if level == "good" and (fallen_back or (system is not None and system.key == "simulated")):
         level = "unclear"
         headline += ", but not int8 everywhere" if fallen_back else ", in simulation"
-    sentence = ", ".join([facts, *_gains(data)])
-    return Verdict(level, headline, sentence[:1].upper() + sentence[1:] + ".", caveats)
+    sentence = ", ".join([_facts(data, reference, system), *_gains(data)])
+    return Verdict(
+        level,
+        headline,
+        sentence[:1].upper() + sentence[1:] + ".",
+        _caveats(data, system),
+        _plain(data, outcome, reference, system),
+    )
 
 
-def _accuracy(data: ReportData, reference: System | None, system: System | None) -> tuple[Level, str, str]:
+def _outcome(data: ReportData, reference: System | None, system: System | None) -> Outcome:
     if system is None:
-        return "unclear", "No accuracy measured", "the quantized model was not evaluated"
-    words = f"{formats.count(system.words)} words"
+        return "unmeasured"
     if data.references == "float model":
-        facts = f"{formats.percent(system.wer)} of the words differ from the float model ({words})"
-        agrees = system.wer <= data.gamma
-        return "unclear", "Agrees with the float model" if agrees else "Differs from the float model", facts
+        return "agrees" if system.wer <= data.gamma else "differs"
+    return "alone" if reference is None else _tested(system, reference, data.gamma)
+
+
+def _tested(system: System, reference: System, gamma: float) -> Outcome:
+    delta = system.wer - reference.wer
+    if system.p_value is None:
+        return "untested"
+    if system.p_value < ALPHA:
+        return "worse" if delta > 0 else "better"
+    if system.words < words_needed(gamma):
+        return "few words"
+    return "unproven" if delta > gamma else "same"
+
+
+def _facts(data: ReportData, reference: System | None, system: System | None) -> str:
+    if system is None:
+        return "the quantized model was not evaluated"
+    words = f"{formats.count(system.words)} words"
     wer = formats.percent(system.wer)
+    if data.references == "float model":
+        return f"{wer} of the words differ from the float model ({words})"
     if reference is None:
-        return "unclear", "No float model to compare with", f"WER {wer} ({words})"
+        return f"WER {wer} ({words})"
     test = f"p = {formats.p_value(system.p_value)}".replace("= <", "<")
     test = "no paired test" if system.p_value is None else test
-    facts = f"WER {wer} against {formats.percent(reference.wer)} in float ({test}, {words})"
-    return *_compare(system, reference, data.gamma), facts
+    return f"WER {wer} against {formats.percent(reference.wer)} in float ({test}, {words})"
 
 
-def _compare(system: System, reference: System, gamma: float) -> tuple[Level, str]:
-    delta = system.wer - reference.wer
-    if system.p_value is not None and system.p_value < ALPHA:
-        return ("bad", "Significantly worse") if delta > 0 else ("good", "Significantly better")
-    if system.p_value is None or system.words < words_needed(gamma):
-        return (
-            "unclear",
-            "Cannot tell: too few words" if system.p_value is not None else "Cannot tell: no test",
+def _plain(data: ReportData, outcome: Outcome, reference: System | None, system: System | None) -> str:
+    """The outcome without a technical term, for who has one minute."""
+    difference = 0.0 if reference is None or system is None else abs(system.wer - reference.wer)
+    per_thousand = round(10 * difference)
+    text = _PLAIN[outcome].format(
+        wer=formats.percent(system.wer) if system is not None else "",
+        errors=f"about {per_thousand:,} error{'' if per_thousand == 1 else 's'}"
+        if per_thousand
+        else "less than one error",
+    )
+    gains = []
+    if data.sizes is not None and data.sizes.float_bytes:
+        share = 100 * data.sizes.quantized_bytes / data.sizes.float_bytes
+        gains.append(f"takes {share:.0f}{formats.NBSP}% of the space")
+    faster = speedup(data)
+    if faster:
+        gains.append(
+            f"is {faster:.1f} times as fast" if faster >= 1 else f"takes {1 / faster:.1f} times as long"
         )
-    if delta > gamma:
-        return "unclear", "No significant difference"
-    return "good", "Same accuracy"
+    return f"{text}; it {' and '.join(gains)}." if gains else f"{text}."
 
 
 def _gains(data: ReportData) -> list[str]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "model_name", "page"]
 
-_SHOWN_TRANSCRIPTS = 12
-
 
 def describe(
     session: Session,
@@ -98,7 +96,14 @@ def _training(
     }
 
 
-def page(session: Session, proof: Proof, metrics: Mapping[str, Any]) -> report.ReportData:
+def page(
+    session: Session,
+    proof: Proof,
+    metrics: Mapping[str, Any],
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    float_check: Evaluation,
+) -> report.ReportData:
     """What the report page shows."""
     recipe = session.recipe
     command = f"speechquant learn --recipe {shlex.quote(str(recipe.output / 'recipe.yaml'))}"
@@ -117,6 +122,9 @@ def page(session: Session, proof: Proof, metrics: Mapping[str, Any]) -> report.R
             else None
         ),
         transcripts=_transcripts(session, proof),
+        normalizer=session.evaluator.normalizer,
+        learning=tuple(rows),
+        learning_float=float_check.wer,
         recipe_yaml=recipe.to_yaml(command),
         versions=metrics["versions"],
         warnings=session.roles.warnings,
@@ -167,16 +175,13 @@ def _system(
 
 
 def _transcripts(session: Session, proof: Proof) -> tuple[report.TranscriptRow, ...]:
-    """Before and after training, utterances whose words changed first."""
+    """Before and after training, in the order of the data."""
     before = proof.reported["float"]
     after = proof.reported.get("quantized") or proof.reported["trained"]
-    heard = {item.id: item.hypothesis for item in after.score.utterances}
-    same = {item.id: item.hypothesis == heard[item.id] for item in before.score.utterances}
     texts = {item.id: item.text for item in session.roles.reported}
-    ranked = sorted(before.transcripts, key=lambda id_: same[id_])[:_SHOWN_TRANSCRIPTS]
     return tuple(
         report.TranscriptRow(id_, texts.get(id_), before.transcripts[id_].text, after.transcripts[id_].text)
-        for id_ in ranked
+        for id_ in before.transcripts
     )
 
 

@@ -101,7 +101,7 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
                 )
             check = before.get("check", before["dev"])
             metrics = describe(session, proof, trained, rows=rows, seconds=seconds, float_check=check)
-            data = page(session, proof, metrics)
+            data = page(session, proof, metrics, rows=rows, float_check=check)
             (scratch / CURVE).write_text(learning_file(rows, check.wer), encoding="utf-8")
             shutil.copyfile(files / HISTORY, scratch / HISTORY)
             with listener.stage("save"):
