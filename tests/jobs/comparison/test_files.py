@@ -157,3 +157,12 @@ def test_figures_alone_need_no_rows(tiny, tmp_path):
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"figure1a.svg", "figure1b.svg", "figure1c.svg", "amplitudes.csv", "compare.html"} <= names
     assert "tradeoff.svg" not in names
+
+
+def test_rows_that_understand_nothing_are_in_the_tables_alone(tiny, tmp_path):
+    found = sq.compare(output=tmp_path / "out", methods="max", bits="w8a8,w2a2", **tiny)
+    assert found.rows[1].test.wer < 90 < found.rows[2].test.wer
+    picture = (tmp_path / "out" / "tradeoff.svg").read_text()
+    assert "max w8a8" in picture
+    assert "max w2a2" not in picture
+    assert "max | w2a2" in (tmp_path / "out" / "compare.md").read_text()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_folder", "flat", "write"]
 
+# Where nothing is understood, size is no argument; such rows would only crowd the plot.
+_DEAF = 90.0
 _KEYS = {"float": "float", "stablequant": "quantized", "given": "quantized"}
 
 
@@ -117,7 +119,7 @@ def _bins(figures: Sequence[AmplitudeFigure]) -> Iterator[dict[str, Any]]:
 
 
 def _points(result: CompareResult) -> tuple[TradeoffPoint, ...]:
-    """Rows with a size, by their rate on test."""
+    """Rows with a size that still understand speech, by their rate on test; the float model in any case."""
     return tuple(
         TradeoffPoint(
             label=row.name,
@@ -129,6 +131,7 @@ def _points(result: CompareResult) -> tuple[TradeoffPoint, ...]:
         )
         for row in result.rows
         if row.test is not None and row.found is not None and row.found.bytes is not None
+        if row.form == "float" or row.test.wer < _DEAF
     )
 
 
