@@ -206,6 +206,8 @@ def test_weights_alone_read_as_such(report_data):
     )
     page = Page(render(replace(report_data, **changes, weights=weights, method="weight-only")))
     assert "Activations stay in float" in page.text
+    assert not any("ms int8" in label for label in (page.text, *page.having("aria-label")))
+    assert "66.8 ms quantized" in page.text
     assert "4 bits, a scale per 64 weights" in page.text
     assert "0.013" in page.text
     for absent in ("clipped", "gamma =", "cut-off", "amplitude"):
