@@ -5,13 +5,13 @@ import re
 import sys
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from markupsafe import escape
+from page_parser import Page
 
 from speechquant.errors import MissingExtraError
 from speechquant.numerics import Histogram
@@ -29,49 +29,8 @@ from speechquant.report import (
 )
 from speechquant.report.formats import breakable
 
-VOID = {"meta", "link", "br", "img", "input", "hr"}
 URL_ATTRIBUTES = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"}
 EVIL = "<script>alert(1)</script>\"'&"
-
-
-class Page(HTMLParser):
-    """Collects what the tests ask for and fails on tags that do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.all_text: list[str] = []
-        self.feed(text.replace("<wbr>", ""))  # only an offer to break the line
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-        self.texts.setdefault(tag, [])
-        if tag not in VOID:
-            self.open.append(tag)
-            self.texts[tag].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        for tag in set(self.open):
-            self.texts[tag][-1] += data
-        if not {"style", "script"} & set(self.open):
-            self.all_text.append(data)
-
-    def having(self, attribute: str) -> list[str]:
-        return [attrs[attribute] for _, attrs in self.tags if attribute in attrs]
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.all_text).replace("\N{NARROW NO-BREAK SPACE}", " ").split())
 
 
 @pytest.fixture(scope="module")
@@ -137,100 +96,6 @@ def test_every_part_of_the_run_is_on_the_page(page, report_data):
         "WER by speaker (2)",
     ):
         assert text in page.text, text
-
-
-def tabs(html):
-    """Name, id of the panel and the panel's text by tab."""
-    found = re.findall(
-        r'role="tab" id="([\w-]+)" aria-controls="([\w-]+)".*?<span class="name">(.*?)</span>',
-        html,
-        re.DOTALL,
-    )
-    panels = dict(
-        re.findall(r'role="tabpanel" id="([\w-]+)"(.*?)(?=role="tabpanel"|</section>)', html, re.DOTALL)
-    )
-    return [(name.replace("<wbr>", ""), panel, panels[panel]) for _, panel, name in found]
-
-
-def test_every_layer_has_a_tab_and_a_panel_with_its_figures(html, report_data):
-    found = tabs(html)
-    assert [name for name, *_ in found] == [layer.layer for layer in report_data.layers]
-    panel = next(text for name, _, text in found if name == "conv.2")
-    plain = " ".join(re.sub(r"<[^>]+>", "", panel).replace("\N{NARROW NO-BREAK SPACE}", " ").split())
-    for text in (
-        "conv.2 clipped",
-        "82.87 % (+75.11)",
-        "cut-off p0.05 %",
-        "activations8 bits",
-        "a scale per output channel",
-    ):
-        assert text in plain, text
-    assert "featured" in panel
-    assert panel.count("<svg") == 2
-    assert "curve-error" in panel
-    assert "not clipped" in next(text for name, _, text in found if name == "head")
-
-
-def test_bars_are_as_long_as_the_layers_cost(html, report_data):
-    bars = re.findall(r'<rect class="fill-(\w+)" x="([\d.]+)" y="4" width="([\d.]+)"', html)
-    deltas = [layer.delta for layer in report_data.layers]
-    assert [kind == "selected" for kind, *_ in bars] == [delta > 0.25 for delta in deltas]
-    lengths = [float(width) for *_, width in bars]
-    positive = sorted((d, length) for d, length in zip(deltas, lengths, strict=True) if d > 0.01)
-    assert [length for _, length in positive] == sorted(length for _, length in positive)
-
-
-def section(html, name):
-    return re.search(rf'<section id="{name}".*?</section>', html, re.DOTALL)[0]
-
-
-def test_without_a_selection_bars_show_the_tails(report_data):
-    html = render(replace(report_data, layers=(), selected_layers=(), cutoffs=(), p_opt=None, method="max"))
-    layers = section(html, "layers")
-    assert "Maximum of |x| over its 99.9th percentile" in layers
-    assert not re.search(r"gamma|>(not )?clipped<", layers)
-    assert len(tabs(html)) == len(report_data.layers)
-
-
-def test_weights_alone_read_as_such(report_data):
-    changes = {
-        "layers": (),
-        "selected_layers": (),
-        "cutoffs": (),
-        "p_opt": None,
-        "histograms": (),
-        "bits": "W4A16",
-    }
-    weights = tuple(
-        replace(w, bits=4, sharing="64 weights", nearest=0.02, rounded=0.013) for w in report_data.weights
-    )
-    page = Page(render(replace(report_data, **changes, weights=weights, method="weight-only")))
-    assert "Activations stay in float" in page.text
-    assert not any("ms int8" in label for label in (page.text, *page.having("aria-label")))
-    assert "66.8 ms quantized" in page.text
-    assert "4 bits, a scale per 64 weights" in page.text
-    assert "0.013" in page.text
-    for absent in ("clipped", "gamma =", "cut-off", "amplitude"):
-        assert absent not in page.text
-    assert "ranges" not in page.having("id")
-
-
-def test_cutoffs_of_single_layers_stand_with_their_layer(report_data):
-    own = tuple(CutoffResult(p, 9.0 + p, 300, "conv.1") for p in (0.0, 0.1, 0.2))
-    data = replace(
-        report_data,
-        cutoffs=(*report_data.cutoffs, *own),
-        p_opt=None,
-        p_by_layer={"conv.0": 0.05, "conv.1": 0.1, "conv.2": 0.05},
-    )
-    html = render(data)
-    found = {name: text for name, _, text in tabs(html)}
-    assert "Search for the cut-off of this layer" in found["conv.1"]
-    assert "p_opt = 0.1" in found["conv.1"]
-    assert "0.1 %</dd>" in found["conv.1"]
-    assert "Search for the cut-off of this layer" not in found["conv.0"]
-    assert "conv.1 0.1 %" in Page(html).text
-    assert html.count("candidates") == 3  # wide and narrow for all layers, one for conv.1
 
 
 def embedded(html, name="utterance-data"):
