@@ -1,0 +1,46 @@
+"""Bits per weight matrix without training: how much each costs in accuracy and in bytes, and the best choice."""
+
+from speechquant.learn.allocation.base import Criterion, criterion, criterion_names, register
+from speechquant.learn.allocation.budget import Budget
+from speechquant.learn.allocation.candidates import (
+    BITS,
+    OTHER_BITS,
+    Candidates,
+    Matrix,
+    Rule,
+    candidates_of,
+    is_searched,
+)
+from speechquant.learn.allocation.fisher import Fisher
+from speechquant.learn.allocation.hessian import Hessian, traces
+from speechquant.learn.allocation.kl import OutputDivergence
+from speechquant.learn.allocation.programme import solve
+from speechquant.learn.allocation.result import Allocation, Choice
+from speechquant.learn.allocation.run import allocate, choose, sensitivities
+from speechquant.learn.allocation.speech import Speech
+
+__all__ = [
+    "BITS",
+    "OTHER_BITS",
+    "Allocation",
+    "Budget",
+    "Candidates",
+    "Choice",
+    "Criterion",
+    "Fisher",
+    "Hessian",
+    "Matrix",
+    "OutputDivergence",
+    "Rule",
+    "Speech",
+    "allocate",
+    "candidates_of",
+    "choose",
+    "criterion",
+    "criterion_names",
+    "is_searched",
+    "register",
+    "sensitivities",
+    "solve",
+    "traces",
+]

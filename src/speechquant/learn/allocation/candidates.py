@@ -1,0 +1,122 @@
+"""The matrices of a model, and each of them quantized to every number of bits that may be chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+
+from speechquant.errors import RecipeError
+from speechquant.learn.allocation.progress import silent
+from speechquant.numerics import ScaleTable, dequantize, quantize, smallest
+from speechquant.simulation import weight_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from speechquant.learn.allocation.progress import Advance
+    from speechquant.models import SpeechModel
+    from speechquant.numerics import Entry, Granularity, Site
+
+__all__ = ["BITS", "OTHER_BITS", "Candidates", "Matrix", "Rule", "candidates_of", "is_searched"]
+
+Rule = Literal["paper", "all"]
+
+BITS = (2, 3, 4, 6, 8)
+OTHER_BITS = 8
+_EXACT_ENOUGH = 8
+_BLOCKS = ("transformer.", "encoder.", "decoder.")
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A weight whose bits are searched: the float values, and its entry of a scale table by bits."""
+
+    site: Site
+    weight: NDArray[np.float32]
+    entries: Mapping[int, Entry]
+
+    def quantized(self, bits: int) -> torch.Tensor:
+        """The weight on its grid of so many bits."""
+        entry = self.entries[bits]
+        integers = quantize(self.weight, entry.scale, entry.spec)
+        return torch.from_numpy(dequantize(integers, entry.scale, group_size=entry.spec.group_size))
+
+    @cached_property
+    def bytes(self) -> dict[int, int]:
+        """What the file of weights stores for it by bits: integers, entropy coded where that is less, and scales."""
+        return {bits: _stored(self.weight, entry) for bits, entry in self.entries.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The matrices that are searched, in the order of the model, and the table of all other weights."""
+
+    matrices: tuple[Matrix, ...]
+    others: ScaleTable
+    rule: Rule
+
+    def table(self, bits: Mapping[str, int]) -> ScaleTable:
+        """The scale table of a choice, which gives bits by module."""
+        chosen = {m.site.name: m.entries[bits[m.site.module]] for m in self.matrices}
+        return ScaleTable({**self.others.entries, **chosen})
+
+
+def is_searched(operator: nn.Module, layer: str, rule: Rule) -> bool:
+    """Whether the bits of an operator's weight are searched.
+
+    `paper` searches the Linears of the Transformer blocks and gives all other weights 8 bits, which is what the
+    ratio published in arXiv 2501.03643 fits; `all` searches every weight.
+    """
+    return rule == "all" or (isinstance(operator, nn.Linear) and layer.startswith(_BLOCKS))
+
+
+def candidates_of(
+    model: SpeechModel,
+    *,
+    rule: Rule = "paper",
+    bits: Sequence[int] = BITS,
+    granularity: Granularity = "channel",
+    group_size: int | None = None,
+    on_step: Advance = silent,
+) -> Candidates:
+    """Quantize every weight to all candidate bits: scales of least squared error below 8 bits, of the maximum at 8.
+
+    Raises:
+        RecipeError: there are no bits to choose from, or no matrices to choose them for.
+    """
+    if not bits:
+        raise RecipeError("there are no bits to choose from; give two widths or more")
+    sites = [site for site in model.sites() if site.role == "weight"]
+    searched = [s for s in sites if is_searched(model.operator(s.module), s.layer, rule)]
+    if not searched:
+        raise RecipeError(f"the rule {rule!r} searches none of the layers {', '.join(model.layers())}")
+    form = {"granularity": granularity, "group_size": group_size}
+    matrices = []
+    for done, site in enumerate(searched):
+        on_step(done, len(searched), site.module)
+        entries = {
+            width: weight_table(model, [site], bits=width, method=_method(width), **form).entries[site.name]  # type: ignore[arg-type]
+            for width in sorted(set(bits))
+        }
+        weight = model.operator(site.module).get_parameter("weight").detach().cpu().numpy()
+        matrices.append(Matrix(site, weight, entries))
+    rest = [site for site in sites if site not in searched]
+    others = weight_table(model, rest, bits=OTHER_BITS, method=_method(OTHER_BITS))
+    return Candidates(tuple(matrices), others, rule)
+
+
+def _method(bits: int) -> Literal["max", "mse"]:
+    return "mse" if bits < _EXACT_ENOUGH else "max"
+
+
+def _stored(weight: NDArray[np.float32], entry: Entry) -> int:
+    data, _ = smallest(quantize(weight, entry.scale, entry.spec), entry.spec.bits)
+    # Scales of groups are float16 values.
+    return data.size + entry.scale.size * (4 if entry.spec.group_size is None else 2)

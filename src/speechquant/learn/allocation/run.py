@@ -1,0 +1,220 @@
+"""From a float model and some speech to a scale table of mixed bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechquant.errors import RecipeError, StorageError
+from speechquant.learn.allocation.base import criterion as known_criterion
+from speechquant.learn.allocation.candidates import BITS, candidates_of
+from speechquant.learn.allocation.programme import solve
+from speechquant.learn.allocation.progress import silent
+from speechquant.learn.allocation.result import Allocation, Choice
+from speechquant.learn.allocation.speech import Speech
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from speechquant.learn.allocation.budget import Budget
+    from speechquant.learn.allocation.candidates import Candidates, Rule
+    from speechquant.learn.allocation.progress import Advance
+    from speechquant.models import SpeechModel
+    from speechquant.numerics import Granularity, ScaleTable
+
+__all__ = ["VERSION", "allocate", "choose", "sensitivities"]
+
+VERSION = 1
+"""Raise it with every change of a criterion after which the same speech gives other costs."""
+
+Costs = dict[str, dict[int, float]]
+
+_FLOAT_BYTES = 4
+_ATTEMPTS = 8
+
+
+def allocate(
+    model: SpeechModel,
+    audio: Sequence[NDArray[np.float32]],
+    *,
+    budget: Budget,
+    criterion: str = "kl",
+    options: Mapping[str, Any] | None = None,
+    rule: Rule = "paper",
+    bits: Sequence[int] = BITS,
+    granularity: Granularity = "channel",
+    group_size: int | None = None,
+    file_size: Callable[[ScaleTable], int] | None = None,
+    seed: int = 0,
+    work: Path | None = None,
+    on_step: Advance = silent,
+) -> Allocation:
+    """Choose the bits of every searched matrix so that the sum of the costs is least within the budget.
+
+    Args:
+        model: the float model; it is unchanged afterwards.
+        audio: speech, each of shape (time,) at the model's rate; no transcripts are needed.
+        budget: how small the result is to be.
+        criterion: one of `criterion_names()`.
+        options: fields of the criterion.
+        rule: which weights are searched.
+        bits: the candidates.
+        granularity: what shares a scale.
+        group_size: size of groups, where these do.
+        file_size: bytes of the file that a table makes; a budget in bytes needs it.
+        seed: of what a criterion draws.
+        work: folder for costs; started again, the same run goes on where it was.
+        on_step: hears of the progress.
+
+    Raises:
+        RecipeError: unknown criterion or option, or a budget that even the fewest bits exceed.
+        DataError: there is no speech.
+        StorageError: `work` cannot be written to.
+        MissingExtraError: SciPy is not installed.
+    """
+    known_criterion(criterion, **(options or {}))
+    candidates = candidates_of(
+        model, rule=rule, bits=bits, granularity=granularity, group_size=group_size, on_step=on_step
+    )
+    costs = sensitivities(
+        model, candidates, audio, criterion=criterion, options=options, seed=seed, work=work, on_step=on_step
+    )
+    return choose(model, candidates, costs, budget=budget, criterion=criterion, file_size=file_size)
+
+
+def sensitivities(
+    model: SpeechModel,
+    candidates: Candidates,
+    audio: Sequence[NDArray[np.float32]],
+    *,
+    criterion: str,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    work: Path | None = None,
+    on_step: Advance = silent,
+) -> Costs:
+    """The cost of every matrix by module and bits; arguments as in `allocate`."""
+    chosen = known_criterion(criterion, **(options or {}))
+    path = work / f"costs-{_key(model, candidates, audio, repr(chosen), seed)[:16]}.json" if work else None
+    costs = _load(path) if path else {}
+    missing = [m for m in candidates.matrices if costs.get(m.site.module, {}).keys() != m.entries.keys()]
+    if missing:
+        for module, cost in chosen.costs(Speech(model, audio), missing, seed, on_step):
+            costs[module] = dict(cost)
+            if path:
+                _save(path, costs)
+    return {m.site.module: costs[m.site.module] for m in candidates.matrices}
+
+
+def choose(
+    model: SpeechModel,
+    candidates: Candidates,
+    costs: Mapping[str, Mapping[int, float]],
+    *,
+    budget: Budget,
+    criterion: str,
+    file_size: Callable[[ScaleTable], int] | None = None,
+) -> Allocation:
+    """Solve the integer programme for known costs; arguments and errors as in `allocate`."""
+    matrices = candidates.matrices
+    by_matrix = [costs[m.site.module] for m in matrices]
+    unique = {id(p): p.numel() for p in model.module.state_dict(keep_vars=True).values()}
+    most = budget.file_bytes(_FLOAT_BYTES * sum(unique.values()))
+    if most is None:
+        assert budget.average_bits is not None
+        sizes = [{bits: bits * m.weight.size for bits in m.entries} for m in matrices]
+        limit = int(budget.average_bits * sum(m.weight.size for m in matrices) + 1e-6)
+        found = solve(by_matrix, sizes, limit)
+        if found is None:
+            least = sum(min(s.values()) for s in sizes) / sum(m.weight.size for m in matrices)
+            raise RecipeError(f"{budget} is not possible; the fewest are {least:g}")
+    elif file_size is None:
+        raise ValueError("a budget in bytes needs to know the size of the file")
+    else:
+        found = _within(candidates, by_matrix, most, file_size, budget)
+    bits = {m.site.module: width for m, width in zip(matrices, found, strict=True)}
+    choices = tuple(
+        Choice(m.site.module, m.site.layer, m.weight.size, width, cost, m.bytes)
+        for m, width, cost in zip(matrices, found, by_matrix, strict=True)
+    )
+    return Allocation(criterion, candidates.rule, budget, candidates.table(bits), choices)
+
+
+def _within(
+    candidates: Candidates,
+    costs: Sequence[Mapping[int, float]],
+    most: int,
+    file_size: Callable[[ScaleTable], int],
+    budget: Budget,
+) -> list[int]:
+    """The choice whose file has at most so many bytes."""
+    matrices = candidates.matrices
+    sizes = [m.bytes for m in matrices]
+
+    def table(widths: Sequence[int]) -> ScaleTable:
+        return candidates.table({m.site.module: w for m, w in zip(matrices, widths, strict=True)})
+
+    least = [min(size.items(), key=lambda item: item[1])[0] for size in sizes]
+    smallest = file_size(table(least))
+    fixed = smallest - sum(min(size.values()) for size in sizes)
+    for _ in range(_ATTEMPTS):
+        found = solve(costs, sizes, most - fixed)
+        if found is None:
+            break
+        whole = file_size(table(found))
+        if whole <= most:
+            return found
+        # The header of the file holds offsets, whose digits depend on the choice.
+        fixed += whole - most
+    raise RecipeError(f"{budget} is not possible; the smallest file has {smallest / 1e6:.3f} MB")
+
+
+def _key(
+    model: SpeechModel,
+    candidates: Candidates,
+    audio: Sequence[NDArray[np.float32]],
+    method: str,
+    seed: int,
+) -> str:
+    """SHA-256 of everything that decides the costs."""
+    digest = hashlib.sha256(f"{VERSION}|{model.results_signature}|{method}|{seed}".encode())
+    for matrix in candidates.matrices:
+        for bits, entry in matrix.entries.items():
+            digest.update(f"|{matrix.site.name}|{bits}|{entry.spec}|".encode())
+            digest.update(np.ascontiguousarray(entry.scale, "<f4").tobytes())
+    for wave in audio:
+        digest.update(f"|{wave.size}|".encode())
+        digest.update(np.ascontiguousarray(wave, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _load(path: Path) -> Costs:
+    """What an earlier run found; nothing where there was none or the file is damaged."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: {int(bits): float(value) for bits, value in cost.items()} for name, cost in kept.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _save(path: Path, costs: Costs) -> None:
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(costs, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
