@@ -326,7 +326,12 @@ def test_an_interrupt_from_outside(artifact, tmp_path):
     os.mkfifo(pipe)
     command = [sys.executable, "-c", "from speechquant.cli import main; main()", "transcribe"]
     with subprocess.Popen(
-        [*command, str(artifact), str(pipe)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, str(artifact), str(pipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background has them ignore interrupts, children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         time.sleep(2)  # the program is importing, or waits for somebody to write into the pipe
         process.send_signal(signal.SIGINT)
