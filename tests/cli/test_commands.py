@@ -331,7 +331,7 @@ def test_an_interrupt_from_outside(artifact, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         # A shell that starts the tests in the background has them ignore interrupts, children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         time.sleep(2)  # the program is importing, or waits for somebody to write into the pipe
         process.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ import pytest
 
 from speechquant.report.compare import ComparePage, PageTable, amplitude_file, render_compare, tradeoff_file
 from speechquant.report.compare_amplitudes import AmplitudeFigure, AmplitudeSeries, draw_amplitudes
-from speechquant.report.plots.tradeoff import TradeoffPoint
+from speechquant.report.data import TradeoffPoint
 
 WIDE = AmplitudeSeries("conv.0", (0.0, 1.0, 2.0, 4.0, 8.0), (10.0, 50.0, 30.0, 10.0))
 NARROW = AmplitudeSeries("Transformer", (0.0, 0.5, 1.0), (75.0, 25.0))

@@ -15,12 +15,13 @@ from speechquant.report.data import (
     SpeakerResult,
     System,
     SystemKey,
+    TradeoffPoint,
     TranscriptRow,
     WeightSite,
 )
 from speechquant.report.page import render
 from speechquant.report.plots.learning import learning_file
-from speechquant.report.plots.tradeoff import TradeoffPoint, draw_tradeoff
+from speechquant.report.plots.tradeoff import draw_tradeoff
 from speechquant.report.recordings import audio_uri, embed
 from speechquant.report.verdict import ALPHA, Verdict, judge
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from speechquant.report.compare_amplitudes import AmplitudeFigure
-    from speechquant.report.plots.tradeoff import TradeoffPoint
+    from speechquant.report.data import TradeoffPoint
 
 __all__ = ["ComparePage", "PageTable", "amplitude_file", "render_compare", "tradeoff_file"]
 

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from speechquant.numerics import Histogram
-    from speechquant.report.plots.tradeoff import TradeoffPoint
 
 __all__ = [
+    "Cost",
     "Coverage",
     "CutoffResult",
     "Dataset",
@@ -24,6 +24,7 @@ __all__ = [
     "SpeakerResult",
     "System",
     "SystemKey",
+    "TradeoffPoint",
     "TranscriptRow",
     "WeightSite",
 ]
@@ -31,6 +32,34 @@ __all__ = [
 References = Literal["transcripts", "float model"]
 SystemKey = Literal["float", "naive_max", "quantized", "simulated"]
 Dataset = Literal["test", "dev"]
+Cost = Literal["megabytes", "milliseconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class TradeoffPoint:
+    """One system and what it costs.
+
+    Attributes:
+        label: Its name in the picture and in the table.
+        wer: Word error rate in percent.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        megabytes: Size of all that an engine needs, in 10^6 bytes; None where there is nothing to weigh.
+        milliseconds: Latency; None where it was not measured.
+        key: Decides colour and shape.
+    """
+
+    label: str
+    wer: float
+    low: float
+    high: float
+    megabytes: float | None = None
+    milliseconds: float | None = None
+    key: SystemKey = "quantized"
+
+    def cost(self, kind: Cost) -> float | None:
+        """One of the two costs."""
+        return self.megabytes if kind == "megabytes" else self.milliseconds
 
 
 @dataclass(frozen=True, slots=True)

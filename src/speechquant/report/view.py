@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 from speechquant.report import plots
 from speechquant.report.aligned import align, payload
 from speechquant.report.amplitudes import by_layer, layer_amplitudes
+from speechquant.report.data import Cost
 from speechquant.report.layers import BAR_WIDTH, build_picker
 from speechquant.report.verdict import judge, main_pair, speedup
 
@@ -93,7 +94,7 @@ def _evaluations(data: ReportData) -> list[Evaluation]:
 
 def _tradeoff(data: ReportData) -> Figure | None:
     """None where fewer than two systems have the same kind of cost."""
-    costs = [[p for p in data.tradeoff if p.cost(kind) is not None] for kind in get_args(plots.Cost)]
+    costs = [[p for p in data.tradeoff if p.cost(kind) is not None] for kind in get_args(Cost)]
     if max(map(len, costs)) < 2:  # noqa: PLR2004
         return None
     rate = "disagreement" if data.references == "float model" else "WER"

@@ -18,7 +18,7 @@ from speechquant.report.compare import (
     render_compare,
     tradeoff_file,
 )
-from speechquant.report.plots.tradeoff import TradeoffPoint
+from speechquant.report.data import TradeoffPoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

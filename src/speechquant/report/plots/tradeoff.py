@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from speechquant.report.formats import NBSP, number, percent
 from speechquant.report.plots.axes import x_axis, y_axis
@@ -15,11 +15,9 @@ from speechquant.report.plots.scales import LinearScale, LogScale, Scale, fittin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from speechquant.report.data import SystemKey
+    from speechquant.report.data import Cost, TradeoffPoint
 
-__all__ = ["Cost", "TradeoffPoint", "draw_tradeoff", "frontier"]
-
-Cost = Literal["megabytes", "milliseconds"]
+__all__ = ["draw_tradeoff", "frontier"]
 
 _TOP, _BOTTOM, _LEFT, _GAP = 34, 290, 44, 44
 _STACKED_BELOW = 600
@@ -28,33 +26,6 @@ _MARKERS = {"float": "square", "quantized": "disc", "naive_max": "triangle", "si
 _UNITS = {"megabytes": "MB", "milliseconds": "ms"}
 _NAMES = {"megabytes": "size in MB", "milliseconds": "latency in ms"}
 _APART = 13
-
-
-@dataclass(frozen=True, slots=True)
-class TradeoffPoint:
-    """One system and what it costs.
-
-    Attributes:
-        label: Its name in the picture and in the table.
-        wer: Word error rate in percent.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        megabytes: Size of all that an engine needs, in 10^6 bytes; None where there is nothing to weigh.
-        milliseconds: Latency; None where it was not measured.
-        key: Decides colour and shape.
-    """
-
-    label: str
-    wer: float
-    low: float
-    high: float
-    megabytes: float | None = None
-    milliseconds: float | None = None
-    key: SystemKey = "quantized"
-
-    def cost(self, kind: Cost) -> float | None:
-        """One of the two costs."""
-        return self.megabytes if kind == "megabytes" else self.milliseconds
 
 
 @dataclass(frozen=True, slots=True)
