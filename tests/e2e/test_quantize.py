@@ -92,7 +92,7 @@ def test_metrics(first):
         assert found["wer"] == pytest.approx(100 * errors / found["words"])
         assert found["low"] <= found["wer"] <= found["high"]
         assert found["words"] == metrics["float"]["words"] > 0
-    assert set(metrics["seconds"]) == {"calibrate", "search", "export", "evaluate"}
+    assert set(metrics["seconds"]) == {"calibrate", "search", "round", "export", "evaluate"}
     assert metrics["bytes"]["quantized"] == (first.folder / "onnx" / "model.onnx").stat().st_size
     assert metrics["bytes"]["quantized"] < metrics["bytes"]["float"]
     assert metrics["coverage"]["int8"] + len(metrics["coverage"]["fallbacks"]) == metrics["coverage"]["total"]
