@@ -138,6 +138,21 @@ def test_a_single_query_is_not_transposed(tmp_path, bench, batch):
     np.testing.assert_allclose(run(tmp_path, x), tanh(module, x), atol=2e-6)
 
 
+def test_four_queries_are_transposed(tmp_path, bench):
+    class FourTokens(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project = torch.nn.Linear(12, 12)
+
+        def forward(self, x):
+            return self.project(x[:, -4:]).view(x.shape[0], 4, 3, 4).transpose(1, 2).contiguous() * 2
+
+    module = FourTokens()
+    export_onnx(bench(module, torch.randn(2, 9, 12), axis=1), None, tmp_path)
+    x = np.random.default_rng(0).standard_normal((2, 7, 12)).astype(np.float32)
+    np.testing.assert_allclose(run(tmp_path, x), tanh(module, x), atol=2e-6)
+
+
 def table(model, module):
     weight = module.conv.weight.detach().numpy()
     scale = (np.abs(weight).reshape(len(weight), -1).max(1) / 127).astype(np.float32)
