@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from speechquant.cli.engine_options import ThreadsOption  # noqa: TC001 - typer reads annotations
+
 if TYPE_CHECKING:
     from speechquant.jobs.bench import BenchResult
 
@@ -43,7 +45,7 @@ def bench(
     batch: Annotated[
         list[int] | None, typer.Option(help="Utterances per call, repeatable; by default 1.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    threads: ThreadsOption = None,
     repeats: Annotated[int, typer.Option(help="Interleaved turns that count.")] = 11,
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="Data set for the real-time factor.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechquant.cli.recipe_options import recipe_options
+from speechquant.cli.recipe_options import ModelArgument, recipe_options
 from speechquant.jobs.compare_recipe import CompareRecipe
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ _INTERRUPTED = 130
 
 
 def compare(
-    model: Annotated[
-        str | None, typer.Argument(help="Model folder, hub id, `demo` or `demo:hubert-mini`.")
-    ] = None,
+    model: ModelArgument = None,
     *,
     recipe: Annotated[
         str | None,
@@ -42,7 +40,6 @@ def compare(
     from speechquant.cli.progress import StderrProgress
     from speechquant.jobs.compare_recipe import load_compare_recipe
 
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     checked = load_compare_recipe(recipe, model=model, **settings)
     from speechquant.jobs.comparison import CompareInterrupted
     from speechquant.jobs.comparison import compare as job

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads annotations
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from speechquant.cli.engine_options import (  # noqa: TC001 - typer reads annotations
+    CacheOption,
+    PrecisionOption,
+    ProviderOption,
+    ThreadsOption,
+)
 
 __all__ = ["evaluate"]
 
@@ -27,15 +34,10 @@ def evaluate(
         str | None, typer.Option(help="Text normaliser; by default the one that suits the models.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine that runs artifacts.")] = "onnxruntime",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
-    precision: Annotated[
-        Literal["f32", "bf16"] | None,
-        typer.Option(help="Of what is not int8; by default the engine's fastest on this processor."),
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for compiled models (openvino).")] = None,
-    provider: Annotated[
-        str | None, typer.Option(help="What ONNX Runtime computes with: cpu by default, cuda, ...")
-    ] = None,
+    threads: ThreadsOption = None,
+    precision: PrecisionOption = None,
+    cache: CacheOption = None,
+    provider: ProviderOption = None,
     store: Annotated[
         Path | None,
         typer.Option(help="Keep transcripts in this SQLite file, to go on after an interruption."),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads annotations
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from speechquant.cli.recipe_options import recipe_options
+from speechquant.cli.recipe_options import ModelArgument, RecipeOption, recipe_options
 from speechquant.jobs.learn_recipe import LearnRecipe
 
 __all__ = ["learn"]
@@ -25,13 +22,9 @@ Examples:
 
 
 def learn(
-    model: Annotated[
-        str | None, typer.Argument(help="Model folder, hub id, `demo` or `demo:hubert-mini`.")
-    ] = None,
+    model: ModelArgument = None,
     *,
-    recipe: Annotated[
-        Path | None, typer.Option(help="YAML file of settings; options given here override it.")
-    ] = None,
+    recipe: RecipeOption = None,
     **settings: Any,
 ) -> None:
     """Run the job; the help text is `_HELP`."""
@@ -40,7 +33,6 @@ def learn(
     from speechquant.jobs.learn_recipe import load_learn_recipe
     from speechquant.jobs.learning import learn as job
 
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     outcome = job(load_learn_recipe(recipe, model=model, **settings), progress=StderrProgress())
     if outcome is not None:
         print_learned(outcome)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads annotations
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from speechquant.cli.recipe_options import recipe_options
+from speechquant.cli.recipe_options import ModelArgument, RecipeOption, recipe_options
 
 __all__ = ["quantize"]
 
@@ -26,13 +23,9 @@ Examples:
 
 
 def quantize(
-    model: Annotated[
-        str | None, typer.Argument(help="Model folder, hub id, `demo` or `demo:hubert-mini`.")
-    ] = None,
+    model: ModelArgument = None,
     *,
-    recipe: Annotated[
-        Path | None, typer.Option(help="YAML file of settings; options given here override it.")
-    ] = None,
+    recipe: RecipeOption = None,
     **settings: Any,
 ) -> None:
     """Run the job; the help text is `_HELP`."""
@@ -42,7 +35,6 @@ def quantize(
     from speechquant.jobs.recipe import load_recipe
     from speechquant.jobs.sources import shipped_recipe
 
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     path = recipe or (shipped_recipe(model) if model else None)
     print_outcome(job(load_recipe(path, model=model, **settings), progress=StderrProgress()))
 

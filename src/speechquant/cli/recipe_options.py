@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import wraps
 from inspect import Parameter, Signature
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -17,17 +18,30 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-__all__ = ["recipe_options"]
+__all__ = ["ModelArgument", "RecipeOption", "recipe_options"]
+
+ModelArgument = Annotated[str | None, typer.Argument(help=Recipe.model_fields["model"].description)]
+RecipeOption = Annotated[
+    Path | None, typer.Option(help="YAML file of settings; options given here override it.")
+]
 
 _SHORT = {"output": "-o"}
 _NOT_OPTIONS = {"model"}
+_SPEECH = (
+    "train calibration dev test audio_only normalizer train_minutes calibration_minutes dev_minutes test_minutes "
+    "allow_overlap strict"
+)
+_METHOD = (
+    "method bits gamma cutoffs per_layer select_bits select_with select_weights percentile start_bin fold"
+)
+_WEIGHTS = "weights weight_granularity weight_group rounding include exclude"
 _PANELS = {
-    "calibration dev test audio_only calibration_minutes dev_minutes test_minutes": "Speech",
-    "normalizer allow_overlap strict": "Speech",
-    "method bits gamma cutoffs per_layer percentile start_bin fold": "Method",
-    "select_bits select_with select_weights": "Method",
-    "include exclude weights weight_granularity weight_group rounding": "Layers and weights",
+    name: panel
+    for names, panel in ((_SPEECH, "Speech"), (_METHOD, "Method"), (_WEIGHTS, "Layers and weights"))
+    for name in names.split()
 }
+"""Which options a help page shows together, in its order."""
+_ORDER = (*_PANELS, "seed", "threads")
 
 
 def recipe_options(command: Callable[..., None], recipe: type[BaseModel] = Recipe) -> Callable[..., None]:
@@ -40,11 +54,14 @@ def recipe_options(command: Callable[..., None], recipe: type[BaseModel] = Recip
         for p in Signature.from_callable(command, eval_str=True).parameters.values()
         if p.kind != p.VAR_KEYWORD
     ]
-    fields = [_option(name, field) for name, field in recipe.model_fields.items() if name not in _NOT_OPTIONS]
+    known = recipe.model_fields
+    names = (*(name for name in known if name not in _ORDER), *(name for name in _ORDER if name in known))
+    fields = [_option(name, known[name]) for name in names if name not in _NOT_OPTIONS]
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
-        command(*args, **kwargs)
+        # The shell gives lists, and recipes are frozen.
+        command(*args, **{name: tuple(v) if isinstance(v, list) else v for name, v in kwargs.items()})
 
     wrapper.__signature__ = Signature([*own, *fields])  # type: ignore[attr-defined]
     wrapper.__annotations__ = {}
@@ -55,10 +72,9 @@ def _option(name: str, field: FieldInfo) -> Parameter:
     flag = "--" + name.replace("_", "-")
     given = _cli_type(field.annotation)
     names = (f"{flag}/--no-{flag[2:]}",) if given is bool else (flag, *filter(None, [_SHORT.get(name)]))
-    panel = next((title for fields, title in _PANELS.items() if name in fields.split()), None)
     choices = "|".join(_choices(field)) or None
     option = typer.Option(
-        *names, help=_help(field), metavar=choices, show_default=False, rich_help_panel=panel
+        *names, help=_help(field), metavar=choices, show_default=False, rich_help_panel=_PANELS.get(name)
     )
     return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[given | None, option])
 

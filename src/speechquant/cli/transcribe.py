@@ -7,6 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from speechquant.cli.engine_options import (  # noqa: TC001 - typer reads annotations
+    CacheOption,
+    PrecisionOption,
+    ProviderOption,
+    ThreadsOption,
+)
+
 __all__ = ["transcribe"]
 
 _HELP = """Turn audio files of any length into text.
@@ -30,15 +37,10 @@ def transcribe(
         Path | None, typer.Option("--output-dir", "-o", help="Write one file per recording there.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine that runs an artifact.")] = "onnxruntime",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
-    precision: Annotated[
-        Literal["f32", "bf16"] | None,
-        typer.Option(help="Of what is not int8; by default the engine's fastest on this processor."),
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for compiled models (openvino).")] = None,
-    provider: Annotated[
-        str | None, typer.Option(help="What ONNX Runtime computes with: cpu by default, cuda, ...")
-    ] = None,
+    threads: ThreadsOption = None,
+    precision: PrecisionOption = None,
+    cache: CacheOption = None,
+    provider: ProviderOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Windows decoded side by side; by default 8, for CTC models 1."),

@@ -8,11 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as validator
 
 from speechquant.errors import RecipeError
-from speechquant.jobs.recipe import Recipe, explain, known_calibrator, parse_bits, read_settings
+from speechquant.jobs.recipe import Recipe
+from speechquant.jobs.recipe_checks import known_calibrator, parse_bits
+from speechquant.jobs.shared_recipe import SearchRecipe
 from speechquant.jobs.sources import DEMO_MODELS
 from speechquant.numerics import calibrator_names
 
@@ -128,15 +130,10 @@ def _artifact_row(text: str) -> None:
         raise ValueError(f"{text!r} is not possible; write NAME=FOLDER")
 
 
-class CompareRecipe(BaseModel):
+class CompareRecipe(SearchRecipe):
     """The settings of `speechquant compare`; field descriptions are the help texts of the command."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: Annotated[str, Field(description="Model folder, hub id, `demo` or `demo:hubert-mini`.")]
     output: Annotated[Path, Field(description="Folder of the tables and figures.")]
-    calibration: Annotated[str | None, Field(description="Speech whose activations set the ranges.")] = None
-    dev: Annotated[str | None, Field(description="Transcribed speech on which choices are made.")] = None
     test: Annotated[str | None, Field(description="Transcribed speech for the final rows alone.")] = None
     methods: Annotated[
         tuple[str, ...],
@@ -164,37 +161,10 @@ class CompareRecipe(BaseModel):
     figures: Annotated[
         bool, Field(description="Draw how large activations and weights are (Figure 1 of the paper).")
     ] = False
-    gamma: Annotated[float, Field(gt=0, description="WER points a layer may cost before it is clipped.")] = (
-        0.25
-    )
-    cutoffs: Annotated[
-        str, Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes.")
-    ] = "0:0.5:0.01"
-    percentile: Annotated[
-        float, Field(gt=0, le=100, description="Percent of magnitudes that percentile calibration keeps.")
-    ] = 99.9
     search_minutes: Annotated[
         float | None,
         Field(gt=0, description="Choose on a random part of dev; final rows are always scored on all of it."),
     ] = None
-    normalizer: Annotated[
-        str | None, Field(description="Text normaliser for WER; by default what suits the model's output.")
-    ] = None
-    calibration_minutes: Annotated[
-        float | None, Field(gt=0, description="Use a random part of the calibration speech.")
-    ] = None
-    dev_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the dev speech.")] = (
-        None
-    )
-    test_minutes: Annotated[
-        float | None, Field(gt=0, description="Use a random part of the test speech.")
-    ] = None
-    seed: Annotated[int, Field(description="Seed of random parts and of the bootstrap.")] = 0
-    threads: Annotated[int | None, Field(ge=1, description="CPU threads; all cores by default.")] = None
-    allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
-    strict: Annotated[
-        bool, Field(description="Stop at the first unusable utterance instead of skipping it.")
-    ] = False
 
     @validator(mode="before")
     @classmethod
@@ -214,10 +184,6 @@ class CompareRecipe(BaseModel):
         names = [name for name, _ in self.artifacts]
         if len(set(names)) < len(names):
             raise ValueError("--row: two rows have one name")
-        try:
-            self.settings()
-        except ValidationError as error:
-            raise ValueError(explain(error, None, ())) from error
         return self
 
     @property
@@ -239,8 +205,7 @@ class CompareRecipe(BaseModel):
 
     def settings(self, plan: RowPlan | None = None) -> Recipe:
         """The settings under which `quantize` would make one row; without a plan what all rows share."""
-        shared = set(Recipe.model_fields) & set(type(self).model_fields) - {"bits"}
-        values = {name: getattr(self, name) for name in shared}
+        values = {name: getattr(self, name) for name in SearchRecipe.model_fields}
         if plan is not None:
             values |= {
                 "method": plan.method.calibrator,
@@ -264,12 +229,8 @@ def load_compare_recipe(recipe: str | Path | None = None, **settings: Any) -> Co
     Raises:
         RecipeError: no such recipe, the file cannot be read, or a setting is unknown or out of range.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
     path = None if recipe is None else compare_recipes().get(str(recipe), Path(recipe))
     if path is not None and not path.exists():
         names = ", ".join(compare_recipes())
         raise RecipeError(f"{path}: no such recipe; give a YAML file or one of {names}")
-    try:
-        return CompareRecipe.model_validate({**(read_settings(path) if path else {}), **given})
-    except ValidationError as error:
-        raise RecipeError(explain(error, path, given.keys())) from error
+    return CompareRecipe.resolve(path, settings)

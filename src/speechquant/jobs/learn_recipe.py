@@ -5,29 +5,22 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from speechquant.errors import RecipeError
-from speechquant.jobs.recipe import CALIBRATORS, checked, explain, known_calibrator, parse_bits, read_settings
+from speechquant.jobs.recipe_checks import CalibratorName, checked, parse_bits
+from speechquant.jobs.shared_recipe import ExcludedLayers, IncludedLayers, SharedRecipe
 
 __all__ = ["LearnMethod", "LearnRecipe", "load_learn_recipe"]
 
 LearnMethod = Literal["qat", "float"]
 
 
-class LearnRecipe(BaseModel):
+class LearnRecipe(SharedRecipe):
     """The settings of `speechquant learn`; field descriptions are the help texts of the command."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: Annotated[str, Field(description="Model folder, hub id, `demo` or `demo:hubert-mini`.")]
     output: Annotated[Path, Field(description="Folder of the result: an artifact, or a float model.")]
     train: Annotated[str, Field(description="Transcribed speech to learn from.")]
     dev: Annotated[str, Field(description="Transcribed speech on which the best weights are chosen.")]
-    test: Annotated[str | None, Field(description="Transcribed speech on which the result is reported.")] = (
-        None
-    )
     method: Annotated[
         LearnMethod,
         Field(description="Train with quantizers, or without them as a control on the same schedule."),
@@ -41,22 +34,15 @@ class LearnRecipe(BaseModel):
         Path | None,
         Field(description="Artifact of the same model whose activation ranges training starts from."),
     ] = None
-    calibrator: Annotated[
-        str,
-        AfterValidator(known_calibrator),
-        Field(description="Finds these ranges without an artifact.", json_schema_extra=CALIBRATORS),
-    ] = "percentile"
-    percentile: Annotated[
-        float, Field(gt=0, le=100, description="Percent of magnitudes that percentile calibration keeps.")
-    ] = 99.9
+    calibrator: Annotated[CalibratorName, Field(description="Finds these ranges without an artifact.")] = (
+        "percentile"
+    )
     step_sizes: Annotated[
         Literal["learned", "fixed"],
         Field(description="Learn the scales too (LSQ), or keep those of the start."),
     ] = "learned"
-    include: Annotated[
-        tuple[str, ...], Field(description="Quantize only layers that match a pattern, such as 'encoder.*'.")
-    ] = ()
-    exclude: Annotated[tuple[str, ...], Field(description="Keep layers that match a pattern in float.")] = ()
+    include: IncludedLayers = ()
+    exclude: ExcludedLayers = ()
     steps: Annotated[int, Field(ge=1, description="Updates of the weights.")] = 400
     batch: Annotated[int, Field(ge=1, description="Utterances per update, over all processes.")] = 8
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate of the weights.")] = 2e-5
@@ -92,24 +78,10 @@ class LearnRecipe(BaseModel):
     patience: Annotated[
         int, Field(ge=0, description="Stop after so many evaluations without a better one, 0 for never.")
     ] = 0
-    normalizer: Annotated[
-        str | None, Field(description="Text normaliser for WER; by default what suits the model's output.")
-    ] = None
     train_minutes: Annotated[
         float | None, Field(gt=0, description="Use a random part of the training speech.")
     ] = None
-    dev_minutes: Annotated[float | None, Field(gt=0, description="Use a random part of the dev speech.")] = (
-        None
-    )
-    test_minutes: Annotated[
-        float | None, Field(gt=0, description="Use a random part of the test speech.")
-    ] = None
     seed: Annotated[int, Field(description="Seed of the order, of dropout and of random parts.")] = 0
-    threads: Annotated[int | None, Field(ge=1, description="CPU threads; all cores by default.")] = None
-    allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
-    strict: Annotated[
-        bool, Field(description="Stop at the first unusable utterance instead of skipping it.")
-    ] = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -130,11 +102,6 @@ class LearnRecipe(BaseModel):
         """Bits of weights and of activations."""
         return parse_bits(self.bits)
 
-    def to_yaml(self, command: str) -> str:
-        """The settings as YAML that opens with the command that repeats the run."""
-        values = self.model_dump(mode="json")
-        return f"# {command}\n" + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
 
 def load_learn_recipe(path: Path | None = None, **settings: Any) -> LearnRecipe:
     """A recipe from a YAML file, from keyword settings that override it, or both; None does not count.
@@ -142,8 +109,4 @@ def load_learn_recipe(path: Path | None = None, **settings: Any) -> LearnRecipe:
     Raises:
         RecipeError: the file cannot be read, or a setting is unknown or out of range.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
-    try:
-        return LearnRecipe.model_validate({**(read_settings(path) if path else {}), **given})
-    except ValidationError as error:
-        raise RecipeError(explain(error, path, given.keys())) from error
+    return LearnRecipe.resolve(path, settings)
