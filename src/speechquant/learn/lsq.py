@@ -70,7 +70,7 @@ class StepSize(nn.Module):
     LSQ, whose gradients are kept.
 
     Args:
-        scale: to start from, () or (channels,).
+        scale: to start from, (), (channels,) or (channels, groups).
         spec: bits, granularity and range.
         learned: whether the step is trained.
         weight: whether its tensors are weights, with channels first. The features that share a step are then
@@ -88,11 +88,15 @@ class StepSize(nn.Module):
 
     @property
     def scale(self) -> torch.Tensor:
-        """The present step, () or (channels,)."""
-        return self.start * torch.exp(self.shift)
+        """The present step, of the shape of the first one; files keep steps of groups as float16 values."""
+        scale = self.start * torch.exp(self.shift)
+        if self.spec.group_size is None:
+            return scale
+        # The sum is the float16 value itself: the difference of neighbours is exact.
+        return scale + (scale.detach().half().float() - scale.detach())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Quantize `x` in float32: a weight (channels, ...), or an activation (batch, ...)."""
+        """Quantize `x` in float32: a weight (channels, ...), or an activation (batch, ...); not in groups."""
         scale = self.scale
         if scale.ndim:
             scale = scale.view(-1, *[1] * (x.ndim - 1))

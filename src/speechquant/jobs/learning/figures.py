@@ -80,7 +80,7 @@ def describe(
 def _training(
     session: Session, trained: Trained, rows: Sequence[Mapping[str, Any]], float_check: Evaluation
 ) -> dict[str, Any]:
-    durations = [row["seconds"] for row in rows if "seconds" in row]
+    durations = [row["seconds"] for row in rows if "loss" in row]
     return {
         "updates": trained.steps,
         "best_update": trained.best_step,

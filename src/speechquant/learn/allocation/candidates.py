@@ -11,7 +11,7 @@ from torch import nn
 
 from speechquant.errors import RecipeError
 from speechquant.learn.allocation.progress import silent
-from speechquant.numerics import ScaleTable, dequantize, quantize, smallest
+from speechquant.numerics import Entry, QuantSpec, ScaleTable, dequantize, quantize, smallest, weight_scales
 from speechquant.simulation import weight_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from speechquant.learn.allocation.progress import Advance
     from speechquant.models import SpeechModel
-    from speechquant.numerics import Entry, Granularity, Site
+    from speechquant.numerics import Granularity, Site, WeightMethod
 
 __all__ = ["BITS", "OTHER_BITS", "Candidates", "Matrix", "Rule", "candidates_of", "is_searched"]
 
@@ -84,9 +84,14 @@ def candidates_of(
     bits: Sequence[int] = BITS,
     granularity: Granularity = "channel",
     group_size: int | None = None,
+    method: WeightMethod = "mse",
     on_step: Advance = silent,
 ) -> Candidates:
-    """Quantize every weight to all candidate bits: scales of least squared error below 8 bits, of the maximum at 8.
+    """Quantize every weight to all candidate bits, on {0, +-1 ... +-(2^(bits-1) - 1)} times its scales.
+
+    Scales are those of `method` below 8 bits, of the maximum at 8. Two bits are the ternary code, whose
+    information is log2(3) = 1.58 bits: there is no other candidate of that name, and what the file stores of it
+    after entropy coding is what counts in bytes.
 
     Raises:
         RecipeError: there are no bits to choose from, or no matrices to choose them for.
@@ -97,23 +102,20 @@ def candidates_of(
     searched = [s for s in sites if is_searched(model.operator(s.module), s.layer, rule)]
     if not searched:
         raise RecipeError(f"the rule {rule!r} searches none of the layers {', '.join(model.layers())}")
-    form = {"granularity": granularity, "group_size": group_size}
+    specs = [QuantSpec(width, granularity, narrow=True, group_size=group_size) for width in sorted(set(bits))]
     matrices = []
     for done, site in enumerate(searched):
         on_step(done, len(searched), site.module)
-        entries = {
-            width: weight_table(model, [site], bits=width, method=_method(width), **form).entries[site.name]  # type: ignore[arg-type]
-            for width in sorted(set(bits))
-        }
         weight = model.operator(site.module).get_parameter("weight").detach().cpu().numpy()
+        entries = {
+            spec.bits: Entry(
+                site, spec, weight_scales(weight, spec, method if spec.bits < _EXACT_ENOUGH else "max")
+            )
+            for spec in specs
+        }
         matrices.append(Matrix(site, weight, entries))
     rest = [site for site in sites if site not in searched]
-    others = weight_table(model, rest, bits=OTHER_BITS, method=_method(OTHER_BITS))
-    return Candidates(tuple(matrices), others, rule)
-
-
-def _method(bits: int) -> Literal["max", "mse"]:
-    return "mse" if bits < _EXACT_ENOUGH else "max"
+    return Candidates(tuple(matrices), weight_table(model, rest, bits=OTHER_BITS), rule)
 
 
 def _stored(weight: NDArray[np.float32], entry: Entry) -> int:

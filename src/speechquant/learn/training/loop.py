@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from speechquant.learn.training.student import Student
     from speechquant.metrics import WordErrors
 
-__all__ = ["Plan", "Trained", "Trainer"]
+__all__ = ["Plan", "Search", "Trained", "Trainer"]
 
 CHECKPOINT, BEST, HISTORY = "checkpoint.safetensors", "best.safetensors", "history.jsonl"
 
@@ -53,6 +53,7 @@ class Plan:
         maximum_samples: of a batch that runs at once, after padding.
         length_exact: only waves of equal length may share a batch.
         seed: of dropout and SpecAugment.
+        judge: evaluate and keep the best weights; else those of the last update are kept.
     """
 
     schedule: Schedule
@@ -62,6 +63,7 @@ class Plan:
     maximum_samples: int = 32 * 16_000
     length_exact: bool = False
     seed: int = 0
+    judge: bool = True
 
 
 class OnStep(Protocol):
@@ -71,13 +73,34 @@ class OnStep(Protocol):
         """`done` updates are finished; the last loss, and the last word error rate in percent."""
 
 
+class Search(Protocol):
+    """What is learned beside the weights and changes from update to update, such as bits."""
+
+    def begin(self, step: int) -> None:
+        """Prepare the update after `step` finished ones; called again with the same number after a resumption."""
+
+    def end(self) -> None:
+        """The update is done; what changes here is a buffer, which the checkpoint has."""
+
+    def figures(self) -> dict[str, Any]:
+        """Numbers for the line of an update."""
+        ...
+
+    def bits(self) -> dict[str, int]:
+        """What an evaluation saw, for its line: bits by module."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a run ended: finished updates, the one with the best dev WER (percent), and its rate."""
+    """How a run ended: finished updates, the one with the best dev WER (percent), and its rate.
+
+    Without evaluations the last update is the best, and its rate is None.
+    """
 
     steps: int
     best_step: int
-    best_wer: float
+    best_wer: float | None
 
 
 class Trainer:
@@ -97,6 +120,7 @@ class Trainer:
         settings: a signature of all that decides the run; a checkpoint with another one is not used.
         accelerator: the processes that share the work.
         on_step: hears of progress.
+        search: what is learned beside the weights.
     """
 
     def __init__(
@@ -111,6 +135,7 @@ class Trainer:
         settings: str,
         accelerator: Accelerator,
         on_step: OnStep,
+        search: Search | None = None,
     ) -> None:
         self._student = student
         self._optimizer = optimizer
@@ -121,6 +146,7 @@ class Trainer:
         self._settings = settings
         self._accelerator = accelerator
         self._on_step = on_step
+        self._search = search
         self._loss: float | None = None
         self._dev: float | None = None
 
@@ -145,7 +171,10 @@ class Trainer:
                 self._save(position)
                 raise
         self._accelerator.wait_for_everyone()
+        if not self._plan.judge:
+            return Trained(position.step, position.step, None)
         load_tensors(self._student, self._best_tensors())
+        self._begin(position.best_step)
         assert position.best is not None
         return Trained(position.step, position.best_step, position.best)
 
@@ -156,9 +185,13 @@ class Trainer:
     def _resume(self) -> Position:
         path = self._folder / CHECKPOINT
         found = load_checkpoint(path, self._student, self._optimizer, settings=self._settings)
-        if found is None or read_tensors(self._folder / BEST) is None:
+        if found is None or (self._plan.judge and read_tensors(self._folder / BEST) is None):
             return Position(self._settings)
         return found
+
+    def _begin(self, step: int) -> None:
+        if self._search is not None:
+            self._search.begin(step)
 
     def _finished(self, position: Position) -> bool:
         patience = self._plan.patience
@@ -168,6 +201,7 @@ class Trainer:
         """One update of the weights from the gradients of all examples of all processes."""
         start = time.perf_counter()
         set_learning_rates(self._optimizer, self._plan.schedule.factor(position.step))
+        self._begin(position.step)
         counts = self._accelerator.gather(self._number(len(examples)))
         sums, norm = self._number(*[0.0] * len(self._student.parts)), 0.0
         # A process without examples would keep the others waiting, so that all leave out such a step.
@@ -180,6 +214,8 @@ class Trainer:
             if bool((counts > 0).all()):
                 self._optimizer.step()
             self._optimizer.zero_grad()
+            if self._search is not None:
+                self._search.end()
             position = replace(position, step=position.step + 1)
             self._tell(position.step, mean.tolist(), norm, time.perf_counter() - start)
         return position
@@ -225,7 +261,10 @@ class Trainer:
         self._loss = parts["loss"]
         if self._history is not None:
             rate = self._optimizer.param_groups[0]["lr"]
-            self._history.add(step=step, **parts, learning_rate=rate, gradient_norm=norm, seconds=seconds)
+            more = {} if self._search is None else self._search.figures()
+            self._history.add(
+                step=step, **parts, learning_rate=rate, gradient_norm=norm, seconds=seconds, **more
+            )
 
     def _judged(self, position: Position) -> Position:
         """Evaluate where it is due, keep the weights if they are the best so far, write a checkpoint."""
@@ -233,6 +272,10 @@ class Trainer:
         due = position.step % plan.evaluate_every == 0 or position.step == plan.schedule.steps
         if not due or position.evaluated == position.step:
             return position
+        self._begin(position.step)
+        if not plan.judge:
+            return self._noted(position)
+        start = time.perf_counter()
         errors = self._score()
         better = position.best is None or errors.wer < position.best
         position = replace(
@@ -248,10 +291,23 @@ class Trainer:
                 note = {"settings": self._settings, "step": position.step}
                 save_tensors(self._folder / BEST, tensors_of(self._student), note)
             if self._history is not None:
-                self._history.add(step=position.step, dev=_figures(errors), best=better)
+                row = {"dev": _figures(errors), "best": better, "seconds": time.perf_counter() - start}
+                self._history.add(step=position.step, **row, **self._bits())
             self._save(position)
         self._on_step(position.step, plan.schedule.steps, self._loss, self._dev)
         return position
+
+    def _noted(self, position: Position) -> Position:
+        """A checkpoint and a line without an evaluation."""
+        position = replace(position, evaluated=position.step)
+        with uninterrupted():
+            if self._history is not None and self._search is not None:
+                self._history.add(step=position.step, **self._bits())
+            self._save(position)
+        return position
+
+    def _bits(self) -> dict[str, Any]:
+        return {} if self._search is None else {"bits": self._search.bits()}
 
     def _score(self) -> WordErrors:
         """Evaluate in the first process, and tell the others."""

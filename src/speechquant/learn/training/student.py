@@ -11,6 +11,8 @@ from torch import nn
 from speechquant.learn.training.objective import divergence
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from speechquant.learn.training.data import Batch
     from speechquant.learn.training.objective import Task
 
@@ -36,6 +38,7 @@ class Student(nn.Module):
         teacher: the frozen float network, where the distillation counts.
         extra: further parameters that are trained, such as step sizes.
         bf16: compute matrix products in bfloat16.
+        penalty: a further part of the loss that no utterance decides, such as the size of the model, ().
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Student(nn.Module):
         teacher: nn.Module | None = None,
         extra: nn.Module | None = None,
         bf16: bool = False,
+        penalty: Callable[[], torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -56,12 +60,13 @@ class Student(nn.Module):
         # In a tuple it is no part of this module: not trained, not saved, never in training mode.
         self._teacher = (teacher,)
         self._bf16 = bf16
+        self._penalty = penalty
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of what `forward` returns: `loss`, the weighted sum that is made small, and its parts."""
         counted = (name for name in ("task", "distillation") if getattr(self._weights, name))
-        return ("loss", *counted)
+        return ("loss", *counted, *(["penalty"] if self._penalty is not None else []))
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The `parts`, each a number; gradients flow from `loss` alone."""
@@ -77,4 +82,8 @@ class Student(nn.Module):
                     meant = self._task.outputs(teacher, batch)
                 parts["distillation"] = divergence(outputs, meant, temperature=weights.temperature).sum()
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
+        if self._penalty is not None:
+            # Every utterance brings its share, so that the sum over an update has it once.
+            parts["penalty"] = len(batch) * self._penalty()
+            total = total + parts["penalty"]
         return {"loss": total, **{name: part.detach() for name, part in parts.items()}}
