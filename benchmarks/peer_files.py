@@ -160,9 +160,14 @@ def artifacts_of(model: str, named: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def applicable(case: Case, systems: Sequence[System]) -> list[System]:
-    """The systems that a model can have: 4-bit weights of a trained one come from an artifact of their own."""
+    """The systems that a model can have.
+
+    4-bit weights of a trained one come from an artifact of their own; accuracy can be controlled only where there is
+    some.
+    """
     small = not case.trained or "w4" in case.artifacts
-    return [system for system in systems if small or not (system.ours and system.kind == "int4")]
+    found = [system for system in systems if small or not (system.ours and system.kind == "int4")]
+    return [system for system in found if case.trained or system.files != "nncf-control"]
 
 
 def describe(part: str, path: Path) -> EngineFile:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from speechquant.engines import Coverage
 
+__all__ = ["finished", "float_models"]
+
 GROUPS = (128, 96, 64, 32)
 
 
@@ -26,27 +28,27 @@ def make_int8(case: Case, folder: Path) -> Coverage:
     settings: dict[str, Any] = {}
     if folder.name.startswith("nncf-transformer"):
         settings["model_type"] = nncf.ModelType.TRANSFORMER
-    for part, model in _models(case).items():
+    for part, model in float_models(case).items():
         data = case.inputs(part, case.calibration)
         quantized = nncf.quantize(model, nncf.Dataset(data), subset_size=len(data), **settings)
         openvino.save_model(quantized, folder / f"{part}.xml", compress_to_fp16=False)
-    return _finish(case, folder)
+    return finished(case, folder)
 
 
 @maker("nncf-int4")
 def make_int4(case: Case, folder: Path) -> Coverage:
     """`nncf.compress_weights` to 4 bits, in the largest groups that divide the model's channels."""
-    for part in _models(case):
+    for part in float_models(case):
         model = _compressed(case, part)
         openvino.save_model(model, folder / f"{part}.xml", compress_to_fp16=False)
-    return _finish(case, folder)
+    return finished(case, folder)
 
 
 def _compressed(case: Case, part: str) -> openvino.Model:
     for size in GROUPS:
         try:
             return nncf.compress_weights(
-                _models(case)[part], mode=nncf.CompressWeightsMode.INT4_SYM, group_size=size
+                float_models(case)[part], mode=nncf.CompressWeightsMode.INT4_SYM, group_size=size
             )
         except nncf.InvalidGroupSizeError:
             if size == GROUPS[-1]:
@@ -54,12 +56,14 @@ def _compressed(case: Case, part: str) -> openvino.Model:
     raise AssertionError
 
 
-def _models(case: Case) -> dict[str, openvino.Model]:
+def float_models(case: Case) -> dict[str, openvino.Model]:
+    """Every graph of our float export, by part."""
     folder, core = case.folder("ov-f32"), openvino.Core()
     return {file.part: core.read_model(folder / file.name) for file in case.manifest.files}
 
 
-def _finish(case: Case, folder: Path) -> Coverage:
+def finished(case: Case, folder: Path) -> Coverage:
+    """Describe the graphs of a folder and read back what runs in integers."""
     source = Manifest.load(case.folder("ov-f32"))
     files = {file.part: f"{file.part}.xml" for file in source.files}
     return read_coverage(folder, case.add_manifest(folder, "openvino", files, source))

@@ -86,6 +86,15 @@ SYSTEMS = (
         "int8",
         "bf16",
     ),
+    System("nncf-control-f32", "NNCF int8, accuracy control, rest f32", "nncf-control", "openvino", "int8"),
+    System(
+        "nncf-control-bf16",
+        "NNCF int8, accuracy control, rest bf16",
+        "nncf-control",
+        "openvino",
+        "int8",
+        "bf16",
+    ),
     System("nncf-int4-f32", "NNCF 4-bit weights, rest f32", "nncf-int4", "openvino", "int4"),
     System("nncf-int4-bf16", "NNCF 4-bit weights, rest bf16", "nncf-int4", "openvino", "int4", "bf16"),
     System("ort-int8", "speechquant int8, ONNX Runtime", "ort-int8", "onnxruntime", "int8", ours=True),
@@ -166,31 +175,12 @@ def _openvino(
     system: System, folder: Path, manifest: Manifest, _: Path, threads: int
 ) -> tuple[Callable[[str], Any], str]:
     import openvino
+    from peer_openvino import CompiledGraph, compiled
 
-    from speechquant.engines.openvino import OpenVINOGraph
+    def opened(part: str) -> Any:
+        return CompiledGraph(compiled(manifest.path(folder, part), part, system.precision, threads))
 
-    core = openvino.Core()
-
-    class Defaults(OpenVINOGraph):
-        """The engine's own settings, where ours switch two of them off."""
-
-        def __init__(self, part: str) -> None:
-            import threading
-
-            settings: dict[str, Any] = {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": system.precision,
-                "INFERENCE_NUM_THREADS": threads,
-            }
-            if part == "step":
-                # Its fused attention over a growing cache is wrong from 16 keys on (docs/engines.md).
-                settings["SNIPPETS_MODE"] = "DISABLE"
-            path = manifest.path(folder, part)
-            self._compiled = core.compile_model(core.read_model(path), "CPU", settings)
-            self.outputs = tuple(output.get_any_name() for output in self._compiled.outputs)
-            self._local = threading.local()
-
-    return Defaults, f"{openvino.__version__} {system.precision} defaults"
+    return opened, f"{openvino.__version__} {system.precision} defaults"
 
 
 def _torch(

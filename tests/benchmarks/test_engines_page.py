@@ -173,3 +173,11 @@ def test_four_bits_of_a_trained_model_need_an_artifact(tmp_path):
 
 def test_systems_have_names_of_their_own():
     assert len({one.key for one in SYSTEMS}) == len({one.label for one in SYSTEMS}) == len(SYSTEMS)
+
+
+def test_accuracy_is_controlled_only_where_there_is_some(tmp_path):
+    def controlled(name):
+        return [one.key for one in applicable(Case(name, tmp_path), SYSTEMS) if one.files == "nncf-control"]
+
+    assert controlled("demo:hubert-mini") == ["nncf-control-f32", "nncf-control-bf16"]
+    assert controlled("wav2vec2-base") == []

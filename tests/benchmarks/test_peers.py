@@ -14,6 +14,7 @@ import peer_onnxruntime
 import peer_ours
 
 from speechquant.engines.export import export_onnx
+from speechquant.metrics import score
 from speechquant.models import load_model
 from speechquant.models.random import random_model
 
@@ -91,3 +92,24 @@ def test_what_a_tool_raises_becomes_one_line_and_is_not_tried_again(tmp_path):
     found = _make(Case("hubert-large", tmp_path), "broken-for-test")
     assert found.error == "RuntimeError: first"
     assert (tmp_path / "hubert-large" / "broken-for-test" / "files.json").is_file()
+
+
+def test_accuracy_is_that_of_the_whole_recogniser(case, wave):
+    pytest.importorskip("nncf")
+    openvino = pytest.importorskip("openvino")
+    from peer_nncf_control import words_right
+
+    waves = [wave, wave[:16_000]]
+    heard = [one.text for one in load_model(str(case.model)).recognizer().recognize(waves)]
+    texts = ["not a word of it", heard[1] or "silence"]
+    models = {
+        file.part: openvino.Core().read_model(case.folder("ort-f32") / file.name)
+        for file in case.manifest.files
+    }
+    first = next(iter(models))
+    tried = openvino.compile_model(models.pop(first), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    accuracy, each = words_right(case, first, models)(tried, iter(zip(texts, waves, strict=True)))
+    normalizer = "whisper-english" if case.manifest.runtime.writes_punctuation else "upper"
+    expected = score(dict(enumerate(texts)), dict(enumerate(heard)), normalizer=normalizer)
+    assert accuracy == pytest.approx(1 - expected.wer / 100)
+    assert each == [-one.errors.errors for one in expected.utterances]
