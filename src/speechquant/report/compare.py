@@ -7,10 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from speechquant.errors import MissingExtraError
 from speechquant.report.compare_amplitudes import draw_amplitudes
-from speechquant.report.page import _asset, _csp_hash, _environment
 from speechquant.report.plots.tradeoff import draw_tradeoff
+from speechquant.report.templating import asset, inline, page_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ComparePage", "PageTable", "amplitude_file", "render_compare", "tradeoff_file"]
 
+_STYLES = ("style.css", "compare.css")
 _WIDE, _NARROW, _FILE = 960, 340, 820
 
 
@@ -53,22 +53,14 @@ def render_compare(page: ComparePage) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    try:
-        environment = _environment()
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"the page needs {error.name}: pip install 'speechquant[report]'") from error
-    style, script = _style(), _asset("theme.js")
-    return environment.get_template("compare.html").render(
+    return page_template("compare.html").render(
         page=page,
         tradeoff=_both(partial(draw_tradeoff, page.points)) if len(page.points) > 1 else None,
         amplitudes=[
             {"key": figure.key, "title": figure.title} | _both(partial(draw_amplitudes, figure))
             for figure in page.amplitudes
         ],
-        style=style,
-        script=script,
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
+        **inline(styles=_STYLES, scripts=("theme.js",)),
     )
 
 
@@ -86,14 +78,11 @@ def _both(draw: Callable[[int], str]) -> dict[str, Any]:
     return {"wide": draw(_WIDE), "narrow": draw(_NARROW)}
 
 
-def _style() -> str:
-    return _asset("style.css") + _asset("compare.css")
-
-
 def _file(markup: str) -> str:
     """A picture that brings its colours along, for light and for dark surroundings."""
     opening, rest = markup.split(">", 1)
     style = escape(
-        _style() + "svg.plot { background: var(--card); padding: 12px; font-family: system-ui, sans-serif; }"
+        "".join(map(asset, _STYLES))
+        + "svg.plot { background: var(--card); padding: 12px; font-family: system-ui, sans-serif; }"
     )
     return f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
