@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechquant.engines.export.builder import Builder
+    from speechquant.engines.export.locate import Operator
     from speechquant.engines.export.plan import Job
 
 __all__ = [
     "KEPT",
     "biases",
+    "convolve",
     "deliver",
     "expanded",
     "group_scales",
@@ -72,6 +74,11 @@ def write_float_conv(b: Builder, job: Job, x: ir.Value) -> str:
     assert job.scale is not None
     assert job.group_size is not None
     weight = expanded(b, job.values, job.scale, job.group_size, job.bits)
+    return convolve(b, operator, x, weight)
+
+
+def convolve(b: Builder, operator: Operator, x: ir.Value, weight: ir.Value) -> str:
+    """The convolution of the float graph, of another input and weight. Returns the name of its node."""
     # torch.onnx writes zeros where there is no bias; a later pass would remove them, and the node's name too.
     bias = [operator.bias] if operator.bias is not None and operator.bias.is_initializer() else []
     output = b.op("Conv", x, weight, *bias)
