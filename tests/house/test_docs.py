@@ -130,6 +130,19 @@ def test_every_setting_is_documented():
     assert sorted(flag for flag in flags if not re.search(rf"{flag}(?![\w-])", text)) == []
 
 
+def unlisted(pages, index):
+    """Pages that an index beside them does not link to."""
+    links = set(re.findall(r"\]\(([^)#\s]+)", index))
+    return sorted(path.name for path in pages if path.name not in links)
+
+
+def test_every_page_is_listed():
+    index = ROOT / "docs" / "README.md"
+    pages = [path for path in index.parent.glob("*.md") if path != index]
+    assert unlisted(pages, index.read_text(encoding="utf-8")) == []
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
 def test_files_that_are_named_exist(path):
     assert missing_files(path.read_text(encoding="utf-8"), path.parent) == []
@@ -210,5 +223,6 @@ def test_a_wrong_example_is_found(source):
 def test_other_mistakes_are_found(tmp_path):
     assert unknown_options("see `--gama 0.25` and `--gamma`") == ["--gama"]
     text = "[a](b.md) [c](https://d.org) `src/speechquant/nothing.py` `src/NAME.py` `src/speechquant`"
+    assert unlisted([tmp_path / "a.md", tmp_path / "b.md"], "`a.md` [b](b.md#part)") == ["a.md"]
     missing = [str(tmp_path / "b.md"), str(ROOT / "src/speechquant/nothing.py")]
     assert missing_files(text, tmp_path) == sorted(missing)
