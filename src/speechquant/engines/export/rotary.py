@@ -8,6 +8,7 @@ import numpy as np
 from onnxscript.rewriter import pattern
 
 from speechquant.engines.export.builder import constant_of
+from speechquant.engines.export.heads import HEADS_FIRST, split_from
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -47,10 +48,20 @@ def _spelled_out(op: Any, x: ir.Value, cos: ir.Value, sin: ir.Value) -> Any:
 
 
 def _fused(op: Any, x: ir.Value, cos: ir.Value, sin: ir.Value, rotated: ir.Value, **_: Any) -> Any:
+    """In front of the split into heads where there is one, so that attention may take it over."""
     assert x.shape is not None
     settings = {"interleaved": 1, "num_heads": x.shape[1], "rotary_embedding_dim": _end(rotated)}
     first = op.Constant(value_ints=[0])
-    return op.RotaryEmbedding(x, first, cos, sin, **settings, _domain="com.microsoft", _version=1)
+    joined = split_from(x)
+    whole = x if joined is None else joined
+    result = op.RotaryEmbedding(whole, first, cos, sin, **settings, _domain="com.microsoft", _version=1)
+    if joined is None:
+        return result
+    result.shape, result.type = joined.shape, joined.type
+    if x.shape[2] == 1:
+        return op.Reshape(result, op.Constant(value_ints=[0, x.shape[1], 1, x.shape[3]]))
+    split = op.Reshape(result, op.Constant(value_ints=[0, 0, x.shape[1], x.shape[3]]))
+    return op.Transpose(split, perm=HEADS_FIRST)
 
 
 def _fits(_context: Any, x: ir.Value, **found: ir.Value) -> bool:

@@ -20,6 +20,7 @@ from speechquant.engines.export.dialects.qdq import (
     product,
     quantize,
 )
+from speechquant.engines.export.multihead import fuse_attention
 from speechquant.engines.export.plan import fuse, plan
 from speechquant.engines.export.rotary import fuse_rotary
 
@@ -72,6 +73,7 @@ class OnnxRuntimeDialect(Dialect):
     def finish(self, model: ir.Model) -> None:
         """Take the operators that ONNX Runtime has beyond the standard."""
         fuse_rotary(model)
+        fuse_attention(model)
 
 
 def _write_linears(b: Builder, group: Sequence[Job]) -> str:
