@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from speechquant.decoding import RuntimeSpec
+from speechquant.engines.export import export_onnx
 from speechquant.models import ExportPart
 from speechquant.models.random import random_model
 from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site
 
 torch.set_num_threads(1)
+# What several tests check alike is a module beside them.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +72,23 @@ def table_for(noise):
         return ScaleTable(entries)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def exports_for(models, table_for, tmp_path_factory):
+    """For a dialect: what gives the export of an architecture, each made once, and its table; None for float."""
+    made = {}
+
+    def make(dialect, arch, *, quantized=True, **settings):
+        key = (dialect, arch, quantized, str(settings))
+        if key not in made:
+            model = models(arch)
+            table = table_for(model, **settings) if quantized else None
+            folder = tmp_path_factory.mktemp("artifact") / dialect
+            made[key] = export_onnx(model, table, folder, dialect), table
+        return made[key]
+
+    return lambda dialect: partial(make, dialect)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 
 import pytest
+from engine_checks import assert_threads_may_share
 
 from speechquant.engines import Coverage, Manifest, engine_names, load_recognizer, read_coverage
 from speechquant.engines.export import dialect_names, export_onnx
@@ -143,16 +143,4 @@ def test_coverage_does_not_trust_the_manifest(original, models, tmp_path):
 
 def test_threads_may_share_a_recogniser(original, noise):
     recognizer = load_recognizer(original, threads=1)
-    waves = [noise(4000 + 777 * i, seed=i) for i in range(6)]
-    alone = [recognizer.recognize([wave])[0] for wave in waves]
-    found = [None] * len(waves)
-
-    def work(index):
-        found[index] = recognizer.recognize([waves[index]])[0]
-
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(len(waves))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert found == alone
+    assert_threads_may_share(recognizer, [noise(4000 + 777 * i, seed=i) for i in range(6)])

@@ -8,35 +8,17 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from engine_checks import ALL, noise_ratio, torch_outputs
 
 from speechquant.engines import load_recognizer
 from speechquant.engines.export import export_onnx
 
-CTC = ["wav2vec2-base", "hubert-large", "wavlm-base", "data2vec-audio-base"]
-ALL = [*CTC, "moonshine-tiny"]
 LENGTHS = (4001, 6399, 400)
 
 
 @pytest.fixture(scope="module")
-def exported(models, table_for, tmp_path_factory):
-    made = {}
-
-    def make(arch, **settings):
-        key = (arch, str(settings))
-        if key not in made:
-            model = models(arch)
-            table = table_for(model, **settings) if settings.pop("quantized", True) else None
-            made[key] = export_onnx(model, table, tmp_path_factory.mktemp("export")), table
-        return made[key]
-
-    return make
-
-
-def torch_outputs(model, wave):
-    """Logits of a CTC model; for Moonshine what a decoder is fed with."""
-    features = model.features(wave)
-    out = model.parts()[0].module(features)
-    return [t.numpy() for t in (out if isinstance(out, list) else [out])]
+def exported(exports_for):
+    return exports_for("onnxruntime")
 
 
 def engine_outputs(made, features):
@@ -46,12 +28,6 @@ def engine_outputs(made, features):
     return session.run(None, {"wave": features.numpy()})
 
 
-def noise_ratio(expected, got):
-    """Energy of the difference over energy of the signal."""
-    wrong = sum(float(((a - b) ** 2).sum()) for a, b in zip(expected, got, strict=True))
-    return wrong / sum(float((a**2).sum()) for a in expected)
-
-
 @pytest.mark.parametrize("arch", ALL)
 def test_the_float_export_equals_torch(models, exported, noise, arch):
     model, (made, _) = models(arch), exported(arch, quantized=False)
@@ -59,7 +35,7 @@ def test_the_float_export_equals_torch(models, exported, noise, arch):
     for samples in LENGTHS:
         wave = noise(samples)
         with torch.no_grad():
-            expected = torch_outputs(model, wave)
+            expected = torch_outputs(model, model.features(wave))
         for a, b in zip(expected, engine_outputs(made, model.features(wave)), strict=True):
             np.testing.assert_allclose(b, a, atol=2e-5)
 
@@ -73,9 +49,9 @@ def test_int8_equals_the_simulation(models, exported, simulation, noise, arch):
     for samples in LENGTHS:
         wave = noise(samples)
         with torch.no_grad():
-            plain = torch_outputs(model, wave)
+            plain = torch_outputs(model, model.features(wave))
         with simulation(model, table):
-            expected = torch_outputs(model, wave)
+            expected = torch_outputs(model, model.features(wave))
         got = engine_outputs(made, model.features(wave))
         # A sum that is rounded differently may cross a rounding step further on: rare, and far below the
         # quantization noise itself.
@@ -92,7 +68,7 @@ def test_other_widths_equal_the_simulation(models, exported, simulation, noise, 
     assert made.coverage.int8 == (made.coverage.total if bits <= 8 else 0)
     wave = noise(4001)
     with simulation(model, table):
-        expected = torch_outputs(model, wave)
+        expected = torch_outputs(model, model.features(wave))
     tolerance = 1e-3 if bits > 4 else 3e-2
     assert noise_ratio(expected, engine_outputs(made, model.features(wave))) < tolerance
 
@@ -115,7 +91,7 @@ def test_partial_tables_leave_the_rest_in_float(models, exported, simulation, no
     assert not both & set(made.coverage.fallbacks)
     wave = noise(4001)
     with simulation(model, table):
-        expected = torch_outputs(model, wave)
+        expected = torch_outputs(model, model.features(wave))
     assert noise_ratio(expected, engine_outputs(made, model.features(wave))) < 1e-4
 
 

@@ -5,54 +5,31 @@ from __future__ import annotations
 import gc
 import itertools
 import shutil
-import threading
+import subprocess
+import sys
 
 import numpy as np
-import openvino
 import pytest
 import torch
+from engine_checks import ALL, assert_threads_may_share, noise_ratio, torch_outputs
 
 from speechquant.engines import EngineOptions, load_recognizer, read_coverage
 from speechquant.engines.export import export_onnx
 from speechquant.engines.openvino import OpenVINOGraph
 from speechquant.errors import EngineError
 
-CTC = ["wav2vec2-base", "hubert-large", "wavlm-base", "data2vec-audio-base"]
-ALL = [*CTC, "moonshine-tiny"]
 EXACT = EngineOptions(threads=1, precision="f32")
 
 
 @pytest.fixture(scope="module")
-def exported(models, table_for, tmp_path_factory):
-    made = {}
-
-    def make(arch, **settings):
-        key = (arch, str(settings))
-        if key not in made:
-            model = models(arch)
-            table = table_for(model, **settings) if settings.pop("quantized", True) else None
-            made[key] = export_onnx(model, table, tmp_path_factory.mktemp("export"), "openvino"), table
-        return made[key]
-
-    return make
-
-
-def torch_outputs(model, wave):
-    """Logits of a CTC model; for Moonshine what a decoder is fed with."""
-    out = model.parts()[0].module(model.features(wave))
-    return [t.numpy() for t in (out if isinstance(out, list) else [out])]
+def exported(exports_for):
+    return exports_for("openvino")
 
 
 def engine_outputs(made, model, wave):
-    graph = OpenVINOGraph(openvino.Core(), made.files[0], EXACT)
+    graph = OpenVINOGraph(made.files[0], EXACT)
     found = graph.run({"wave": graph.put(model.features(wave).numpy())})
     return [graph.get(found[name]) for name in graph.outputs]
-
-
-def noise_ratio(expected, got):
-    """Energy of the difference over energy of the signal."""
-    wrong = sum(float(((a - b) ** 2).sum()) for a, b in zip(expected, got, strict=True))
-    return wrong / sum(float((a**2).sum()) for a in expected)
 
 
 @pytest.mark.parametrize("arch", ALL)
@@ -64,9 +41,9 @@ def test_int8_equals_the_simulation(models, exported, simulation, noise, arch):
     for samples in (16011, 400):
         wave = noise(samples)
         with torch.no_grad():
-            plain = torch_outputs(model, wave)
+            plain = torch_outputs(model, model.features(wave))
         with simulation(model, table):
-            expected = torch_outputs(model, wave)
+            expected = torch_outputs(model, model.features(wave))
         got = engine_outputs(made, model, wave)
         # Sums are exact; a value near the middle of two steps may round the other way.
         assert noise_ratio(expected, got) < 0.02 * noise_ratio(expected, plain)
@@ -78,7 +55,7 @@ def test_the_float_export_equals_torch(models, exported, noise, arch):
     assert (made.coverage.int8, made.coverage.broken) == (0, ())
     wave = noise(4001)
     with torch.no_grad():
-        expected = torch_outputs(model, wave)
+        expected = torch_outputs(model, model.features(wave))
     for a, b in zip(expected, engine_outputs(made, model, wave), strict=True):
         np.testing.assert_allclose(b, a, atol=2e-5)
 
@@ -97,7 +74,7 @@ def test_other_widths_equal_the_simulation(models, exported, simulation, noise, 
     assert made.coverage.int8 == (made.coverage.total if bits <= 8 else 0)
     wave = noise(4001)
     with simulation(model, table):
-        expected = torch_outputs(model, wave)
+        expected = torch_outputs(model, model.features(wave))
     tolerance = {4: 3e-2, 16: 1e-7}.get(bits, 1e-3)
     assert noise_ratio(expected, engine_outputs(made, model, wave)) < tolerance
 
@@ -118,7 +95,7 @@ def test_partial_tables_leave_the_rest_in_float(models, exported, simulation, no
     assert made.coverage.broken == ()
     wave = noise(4001)
     with simulation(model, table):
-        expected = torch_outputs(model, wave)
+        expected = torch_outputs(model, model.features(wave))
     assert noise_ratio(expected, engine_outputs(made, model, wave)) < 1e-4
 
 
@@ -144,11 +121,11 @@ def test_the_recogniser_writes_what_torch_writes(models, exported, simulation, n
 def test_short_audio_does_not_spoil_what_follows(models, exported, noise, arch):
     """Engines generate code by shape, and attention over a few frames may not serve for many."""
     model, (made, _) = models(arch), exported(arch, quantized=False)
-    graph = OpenVINOGraph(openvino.Core(), made.files[0], EXACT)
+    graph = OpenVINOGraph(made.files[0], EXACT)
     for samples in (900, 5100, 16_000, 900, 40_000):
         wave = noise(samples)
         with torch.no_grad():
-            expected = torch_outputs(model, wave)
+            expected = torch_outputs(model, model.features(wave))
         found = graph.run({"wave": graph.put(model.features(wave).numpy())})
         for a, b in zip(expected, [graph.get(found[name]) for name in graph.outputs], strict=True):
             np.testing.assert_allclose(b, a, atol=2e-5)
@@ -157,7 +134,7 @@ def test_short_audio_does_not_spoil_what_follows(models, exported, noise, arch):
 def test_a_long_text_stays_right(models, exported):
     """The cache grows from nothing past every block size of the engine's kernels."""
     model, (made, _) = models("moonshine-tiny"), exported("moonshine-tiny", quantized=False)
-    graph, part = OpenVINOGraph(openvino.Core(), made.files[1], EXACT), model.parts()[1]
+    graph, part = OpenVINOGraph(made.files[1], EXACT), model.parts()[1]
     own = [name for name in part.input_names if name.startswith("self_")]
     shape = tuple(part.inputs[4][0].shape[1:])
     names = [name for name in part.input_names if name.startswith("cross_") and name != "cross_mask"]
@@ -184,24 +161,12 @@ def test_threads_may_share_a_recogniser(models, exported, noise):
     recognizer = load_recognizer(
         made.folder, engine="openvino", vocabulary=models("moonshine-tiny").folder, options=EXACT
     )
-    waves = [noise(4000 + 777 * i, seed=i) for i in range(5)]
-    alone = [recognizer.recognize([wave])[0] for wave in waves]
-    found = [None] * len(waves)
-
-    def work(index):
-        found[index] = recognizer.recognize([waves[index]])[0]
-
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(len(waves))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert found == alone
+    assert_threads_may_share(recognizer, [noise(4000 + 777 * i, seed=i) for i in range(5)])
 
 
 def test_outputs_outlive_later_runs(exported, noise):
     """An engine's tensor may borrow memory from an array that nobody else keeps."""
-    graph = OpenVINOGraph(openvino.Core(), exported("hubert-large")[0].files[0], EXACT)
+    graph = OpenVINOGraph(exported("hubert-large")[0].files[0], EXACT)
     waves = [noise(20_000, seed)[None] for seed in range(6)]
     kept = [graph.run({"wave": graph.put(wave)})["logits"] for wave in waves]
     gc.collect()
@@ -234,10 +199,10 @@ def test_precision_and_version_are_part_of_the_signature(models, exported, monke
     def speaking(**settings):
         return signature(exported("moonshine-tiny")[0], "moonshine-tiny", **settings)
 
-    monkeypatch.setattr("speechquant.engines.openvino._able", lambda _: True)
+    monkeypatch.setattr("speechquant.engines.openvino._able", lambda: True)
     assert signature(precision="bf16") == signature() != signature(precision="f32")
     assert speaking(precision="bf16") != speaking() == speaking(precision="f32")
-    monkeypatch.setattr("speechquant.engines.openvino._able", lambda _: False)
+    monkeypatch.setattr("speechquant.engines.openvino._able", lambda: False)
     exact = signature()
     assert exact == signature(precision="f32")
     with pytest.raises(EngineError, match="no bf16; take precision f32"):
@@ -292,3 +257,28 @@ def test_nonsense_is_refused(models, exported, tmp_path):
     export_onnx(models("hubert-large"), None, tmp_path)
     with pytest.raises(EngineError, match="no bf16 on CPUs"):
         load_recognizer(tmp_path, vocabulary=folder, options=EngineOptions(precision="bf16"))
+
+
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from speechquant.engines import EngineOptions
+from speechquant.engines.openvino import OpenVINOGraph
+path, options = Path(sys.argv[1]), EngineOptions(threads=1)
+first = OpenVINOGraph(path, options)
+second = OpenVINOGraph(path, options)
+del first
+del second
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_is_an_interrupt_after_models_ended_out_of_order(exported):
+    made = exported("hubert-large")[0]
+    # faulthandler too, as every pytest, has a stack for signal handlers that must stay the one in use.
+    command = [sys.executable, "-X", "faulthandler", "-c", INTERRUPTED, str(made.files[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

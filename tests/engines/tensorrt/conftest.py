@@ -12,8 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fake_cuda
 import fake_tensorrt
 
-from speechquant.engines.export import export_onnx
-
 
 @pytest.fixture
 def gpu(monkeypatch):
@@ -26,20 +24,14 @@ def gpu(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def exports(models, table_for, tmp_path_factory):
+def exports(models, exports_for):
     """The export of an architecture for TensorRT, as an artifact keeps it, and the scale table."""
-    made = {}
+    export = exports_for("tensorrt")
 
-    def make(arch, *, quantized=True, **settings):
-        key = (arch, quantized, str(settings))
-        if key not in made:
-            model = models(arch)
-            table = table_for(model, **settings) if quantized else None
-            home = tmp_path_factory.mktemp("artifact")
-            result = export_onnx(model, table, home / "tensorrt", dialect="tensorrt")
-            for path in model.kept_files:
-                shutil.copy(path, home)
-            made[key] = result, table
-        return made[key]
+    def make(arch, **settings):
+        result, table = export(arch, **settings)
+        for path in models(arch).kept_files:
+            shutil.copy(path, result.folder.parent)
+        return result, table
 
     return make

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import api_names
 import fake_tensorrt
+import fake_tensorrt_engine
 import pytest
 
 from speechquant.engines import tensorrt as room
@@ -23,7 +24,8 @@ def public(names):
 
 def classes():
     """Fake classes by the names of the real ones."""
-    made = {name: value for name, value in vars(fake_tensorrt).items() if inspect.isclass(value)}
+    found = vars(fake_tensorrt) | vars(fake_tensorrt_engine)
+    made = {name: value for name, value in found.items() if inspect.isclass(value)}
     made["Runtime"] = fake_tensorrt.module(None).Runtime
     return {name: value for name, value in made.items() if name in api_names.TENSORRT}
 

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from engine_checks import ALL, noise_ratio, torch_outputs
 from onnx.reference import ReferenceEvaluator
 
 from speechquant.engines import load_recognizer
@@ -16,25 +17,12 @@ from speechquant.engines.export import dialect_names, export_onnx
 from speechquant.engines.tensorrt import integer_nodes, validate_tensorrt
 from speechquant.errors import EngineError
 
-CTC = ["wav2vec2-base", "hubert-large", "wavlm-base", "data2vec-audio-base"]
-ALL = [*CTC, "moonshine-tiny"]
-
 
 def plain_session(path):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(path, options)
-
-
-def torch_outputs(model, features):
-    out = model.parts()[0].module(features)
-    return [t.numpy() for t in (out if isinstance(out, list) else [out])]
-
-
-def noise_ratio(expected, got):
-    wrong = sum(float(((a - b) ** 2).sum()) for a, b in zip(expected, got, strict=True))
-    return wrong / sum(float((a**2).sum()) for a in expected)
 
 
 def test_the_dialect_is_registered():

@@ -6,13 +6,13 @@ import json
 import logging
 import shutil
 import sys
-import threading
 from types import ModuleType
 
 import fake_cuda
 import fake_tensorrt
 import numpy as np
 import pytest
+from engine_checks import assert_threads_may_share
 
 from speechquant.engines import Manifest, load_recognizer
 from speechquant.engines.onnxruntime import OnnxRuntimeGraph
@@ -112,19 +112,7 @@ def test_memory_is_used_again(build, noise, gpu):
 
 def test_several_threads_may_share_a_recogniser(build, noise):
     recognizer = load_recognizer(build("hubert-large").folder, engine="tensorrt")
-    waves = [noise(4000 + 777 * i, seed=i) for i in range(5)]
-    alone = [recognizer.recognize([wave])[0] for wave in waves]
-    found = [None] * len(waves)
-
-    def work(index):
-        found[index] = recognizer.recognize([waves[index]])[0]
-
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(len(waves))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert found == alone
+    assert_threads_may_share(recognizer, [noise(4000 + 777 * i, seed=i) for i in range(5)])
 
 
 def test_profiles_are_chosen_by_length(build, noise):

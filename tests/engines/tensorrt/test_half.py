@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from engine_checks import ALL, noise_ratio
 from onnx import TensorProto
-from test_dialect import ALL, noise_ratio, plain_session
+from test_dialect import plain_session
 
 from speechquant.engines.tensorrt import to_half, validate_tensorrt
 
