@@ -85,7 +85,7 @@ def test_a_recipe_file_is_overridden(cli, asked, tmp_path):
     ("arguments", "words"),
     [
         (("m", "-o", "out"), "--train: is missing"),
-        (("m", *ROLES, "--method", "best"), "--method: choose qat or float"),
+        (("m", *ROLES, "--method", "best"), "--method: choose qat, float, one-stage"),
         (("m", *ROLES, "--bits", "8"), "--bits"),
         (("m", *ROLES, "--steps", "0"), "--steps"),
         (("m", *ROLES, "--task-weight", "0", "--distillation", "0"), "nothing to learn"),

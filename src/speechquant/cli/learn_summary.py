@@ -32,12 +32,14 @@ def print_learned(outcome: LearnOutcome) -> None:
                 name.format(bits=metrics["bits"]), *_row(metrics[system], metrics["p_values"].get(system))
             )
     show(table)
-    training = metrics["training"]
-    check = training["check"]
-    show(
-        f"{training['updates']} updates, the weights after {training['best_update']} chosen: WER "
-        f"{check['best_wer']:.2f} on dev while training, float {check['float_wer']:.2f}"
-    )
+    if (training := metrics["training"]) is not None:
+        check = training["check"]
+        show(
+            f"{training['updates']} updates, the weights after {training['best_update']} chosen: WER "
+            f"{check['best_wer']:.2f} on dev while training, float {check['float_wer']:.2f}"
+        )
+    if (allocation := metrics.get("allocation")) is not None:
+        _show_size(metrics, allocation)
     for warning in metrics["warnings"]:
         show(f"warning: {warning}")
     if metrics["skipped"]:
@@ -45,8 +47,28 @@ def print_learned(outcome: LearnOutcome) -> None:
     show(f"\n{outcome.verdict}")
     for caveat in outcome.caveats:
         show(f"- {caveat}")
-    show(f"learning curve: {outcome.folder / 'learning.svg'}")
+    if training is not None:
+        show(f"learning curve: {outcome.folder / 'learning.svg'}")
     show(f"{outcome.work} can be deleted; with it the same command goes on where it was")
+
+
+def _show_size(metrics: Mapping[str, Any], allocation: Mapping[str, Any]) -> None:
+    """Bits, bytes and time of a method with a budget."""
+    storage = metrics["storage"]
+    budget = f" for {allocation['budget']}" if allocation["budget"] else ""
+    show(
+        f"{allocation['average_bits']:.2f} bits on average over searched weights{budget}, "
+        f"{storage['average_bits']:.2f} over all parameters; {storage['stored_bytes'] / 1e6:.2f} MB, "
+        f"{storage['ratio']:.2f} times smaller than float32 ({storage['packed_ratio']:.2f} before entropy coding)"
+    )
+    times = metrics["seconds"].items()
+    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times if name != "evaluate")
+    show(f"compressed in {metrics['compression_seconds']:.0f} s: {steps}")
+    if allocation["repaired"]:
+        show(
+            f"{len(allocation['repaired'])} matrices did not get the bits with the largest logits, which would "
+            "exceed the budget; the integer programme chose for them"
+        )
 
 
 def _row(found: Mapping[str, Any], p_value: float | None) -> list[str]:

@@ -7,15 +7,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from speechquant.jobs.mixed_recipe import MIXED, MixedRecipe
 from speechquant.jobs.recipe_checks import CalibratorName, checked, parse_bits
-from speechquant.jobs.shared_recipe import ExcludedLayers, IncludedLayers, SharedRecipe
+from speechquant.jobs.shared_recipe import (  # noqa: TC001 - pydantic reads annotations
+    ExcludedLayers,
+    IncludedLayers,
+)
 
 __all__ = ["LearnMethod", "LearnRecipe", "load_learn_recipe"]
 
-LearnMethod = Literal["qat", "float"]
+LearnMethod = Literal["qat", "float", "one-stage", "two-stage", "uniform", "allocate"]
 
 
-class LearnRecipe(SharedRecipe):
+class LearnRecipe(MixedRecipe):
     """The settings of `speechquant learn`; field descriptions are the help texts of the command."""
 
     output: Annotated[Path, Field(description="Folder of the result: an artifact, or a float model.")]
@@ -23,12 +27,14 @@ class LearnRecipe(SharedRecipe):
     dev: Annotated[str, Field(description="Transcribed speech on which the best weights are chosen.")]
     method: Annotated[
         LearnMethod,
-        Field(description="Train with quantizers, or without them as a control on the same schedule."),
+        Field(
+            description="Train with quantizers (qat), without as a control (float), or make weights small to a budget."
+        ),
     ] = "qat"
     bits: Annotated[
         str,
         checked(parse_bits),
-        Field(description="Bits of weights and activations, w8a8 to w2a2, up to w16a16."),
+        Field(description="Bits of weights and activations for qat, w8a8 to w2a2, up to w16a16."),
     ] = "w8a8"
     start: Annotated[
         Path | None,
@@ -95,6 +101,11 @@ class LearnRecipe(SharedRecipe):
             raise ValueError(
                 "--start and --method float exclude each other: there are no ranges to start from"
             )
+        if self.method in MIXED and (self.start is not None or self.include or self.exclude):
+            raise ValueError(
+                f"--start, --include and --exclude belong to --method qat; --rule chooses for {self.method}"
+            )
+        self.check_mixed(self.method)
         return self
 
     @property

@@ -20,6 +20,7 @@ from speechquant.report.data import (
     WeightSite,
 )
 from speechquant.report.page import render
+from speechquant.report.plots.bits import bits_file
 from speechquant.report.plots.learning import learning_file
 from speechquant.report.plots.tradeoff import draw_tradeoff
 from speechquant.report.recordings import audio_uri, embed
@@ -44,6 +45,7 @@ __all__ = [
     "Verdict",
     "WeightSite",
     "audio_uri",
+    "bits_file",
     "draw_tradeoff",
     "embed",
     "judge",

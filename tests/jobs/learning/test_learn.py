@@ -213,7 +213,7 @@ def test_a_model_that_decodes_keeps_its_own_spelling(recipe, tiny):
         ({"method": "float", "task_weight": 0}, RecipeError, "--task-weight"),
         ({"method": "float", "start": "x"}, RecipeError, "exclude each other"),
         ({"bits": "w9"}, RecipeError, "--bits"),
-        ({"method": "other"}, RecipeError, "--method: choose qat or float"),
+        ({"method": "other"}, RecipeError, "--method: choose qat, float, one-stage"),
         ({"steps": 0}, RecipeError, "--steps"),
         ({"start": "missing"}, ArtifactError, "missing"),
         ({"train": "missing"}, DataError, "missing"),

@@ -15,46 +15,51 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from speechquant.evaluation import Evaluation
+    from speechquant.jobs.learn_recipe import LearnRecipe
+    from speechquant.jobs.learning.methods import Compressed
     from speechquant.jobs.learning.proof import Proof
-    from speechquant.jobs.learning.session import Session
-    from speechquant.learn.training import Trained
+    from speechquant.jobs.learning.session import Session, StageRun
 
-__all__ = ["describe", "model_name", "page"]
+__all__ = ["describe", "joined", "model_name", "page"]
 
 
 def describe(
     session: Session,
     proof: Proof,
-    trained: Trained,
+    found: Compressed,
     *,
     rows: Sequence[Mapping[str, Any]],
     seconds: Mapping[str, float],
     float_check: Evaluation,
 ) -> dict[str, Any]:
-    """The contents of `metrics.json`; rates in percent, sizes in bytes."""
+    """The contents of `metrics.json`; rates in percent, sizes in bytes.
+
+    `save_artifact` adds bits and bytes of the file of weights.
+    """
     recipe, roles = session.recipe, session.roles
     reference = proof.reported["float"]
     p_values = {
-        system: reference.compare(found).p_value
-        for system, found in proof.reported.items()
+        system: reference.compare(item).p_value
+        for system, item in proof.reported.items()
         if system != "float"
     }
     main = "quantized" if "quantized" in proof.reported else "trained"
     metrics: dict[str, Any] = {
         "model": model_name(session),
         "method": recipe.method,
-        "bits": recipe.bits if session.start is not None else "float",
+        "bits": _bits(recipe, found),
         "normalizer": session.evaluator.normalizer,
         "references": reference.references,
         "reported_on": roles.reported.name,
         **{
-            system: {**found.figures(), "capped": found.capped, "backend": found.backend}
-            for system, found in proof.reported.items()
+            system: {**item.figures(), "capped": item.capped, "backend": item.backend}
+            for system, item in proof.reported.items()
         },
         "p_value": p_values[main],
         "p_values": p_values,
-        "dev": {system: found.figures() for system, found in proof.dev.items()},
-        "training": _training(session, trained, rows, float_check),
+        "dev": {system: item.figures() for system, item in proof.dev.items()},
+        "training": _training(session, found, rows, float_check) if found.stages else None,
+        "compression_seconds": sum(found.seconds.values()),
         "selected_layers": [],
         "p_opt": None,
         "skipped": [{"role": "train", "id": item.id, "reason": item.reason} for item in session.skipped],
@@ -63,6 +68,10 @@ def describe(
         "warnings": list(roles.warnings),
         "versions": package_versions(),
     }
+    if found.allocation is not None:
+        record = found.allocation.record()
+        kept = ("criterion", "rule", "budget", "average_bits", "predicted", "repaired")
+        metrics["allocation"] = {name: record[name] for name in kept}
     if proof.engines is not None:
         coverage = proof.engines.coverage
         metrics |= {
@@ -72,14 +81,32 @@ def describe(
                 "int8": coverage.int8,
                 "total": coverage.total,
                 "fallbacks": list(coverage.fallbacks),
+                "weights_4bit": coverage.weights_4bit,
+                "expanded": list(coverage.expanded),
             },
         }
     return metrics
 
 
+def joined(stages: Sequence[StageRun]) -> tuple[dict[str, Any], ...]:
+    """The histories of all stages one after the other, with updates counted on, and the stage in every line."""
+    rows, before = list[dict[str, Any]](), 0
+    for run in stages:
+        rows += [{**row, "step": before + row["step"], "stage": run.stage.name} for row in run.rows]
+        before += run.trained.steps
+    return tuple(rows)
+
+
+def _bits(recipe: LearnRecipe, found: Compressed) -> str:
+    if found.allocation is not None:
+        return f"w{found.allocation.average_bits:.2f}a16"
+    return "float" if found.table is None else recipe.bits
+
+
 def _training(
-    session: Session, trained: Trained, rows: Sequence[Mapping[str, Any]], float_check: Evaluation
+    session: Session, found: Compressed, rows: Sequence[Mapping[str, Any]], float_check: Evaluation
 ) -> dict[str, Any]:
+    trained = found.stages[-1].trained
     durations = [row["seconds"] for row in rows if "loss" in row]
     return {
         "updates": trained.steps,
@@ -91,6 +118,9 @@ def _training(
         },
         "utterances": session.utterances,
         "seconds_per_update": statistics.median(durations) if durations else None,
+        "stages": {
+            run.stage.name: {"updates": run.trained.steps, "seconds": run.seconds} for run in found.stages
+        },
         "processes": session.accelerator.num_processes,
         "device": str(session.accelerator.device.type),
     }
@@ -109,10 +139,10 @@ def page(
     command = f"speechquant learn --recipe {shlex.quote(str(recipe.output / 'recipe.yaml'))}"
     engines = proof.engines
     return report.ReportData(
-        title=f"{metrics['model']}, {recipe.bits.upper()} by training",
+        title=f"{metrics['model']}, {metrics['bits'].upper()} by {recipe.method}",
         model=metrics["model"],
         method=recipe.method,
-        bits=recipe.bits.upper(),
+        bits=metrics["bits"].upper(),
         references=proof.reported["float"].references,
         systems=_systems(session, proof, metrics),
         sizes=report.Sizes(engines.bytes["float"], engines.bytes["quantized"]) if engines else None,

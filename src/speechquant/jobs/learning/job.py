@@ -11,34 +11,34 @@ from typing import TYPE_CHECKING, Any
 
 from speechquant.artifact import ArtifactContents, save_artifact, staged_folder
 from speechquant.evaluation import EvaluationStore, Evaluator
-from speechquant.jobs.learning.figures import describe, page
+from speechquant.jobs.learning.figures import describe, joined, page
+from speechquant.jobs.learning.methods import compress
 from speechquant.jobs.learning.proof import prove_float, prove_quantized, reference
 from speechquant.jobs.learning.roles import open_roles
-from speechquant.jobs.learning.session import Session
-from speechquant.jobs.learning.start import start_table
+from speechquant.jobs.learning.session import HISTORY, Session
 from speechquant.jobs.progress import Silent
 from speechquant.jobs.quantization.figures import license_of
 from speechquant.jobs.scratch import scratch_folder
 from speechquant.jobs.sources import resolve_model
 from speechquant.jobs.surroundings import check_output, set_threads, work_folder
 from speechquant.learn.float_model import save_float_model
-from speechquant.learn.training import processes, read_history
+from speechquant.learn.training import processes
 from speechquant.models import load_model
-from speechquant.report import judge, learning_file, render
+from speechquant.report import bits_file, judge, learning_file, render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from speechquant.jobs.learn_recipe import LearnRecipe
+    from speechquant.jobs.learning.methods import Compressed
     from speechquant.jobs.learning.proof import Proof
     from speechquant.jobs.progress import Progress
-    from speechquant.numerics import ScaleTable
     from speechquant.report import ReportData
 
 __all__ = ["LearnOutcome", "learn"]
 
-HISTORY, CURVE = "history.jsonl", "learning.svg"
+CURVE, ALLOCATION, BITS = "learning.svg", "allocation.json", "bits.svg"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class LearnOutcome:
 
 
 def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutcome | None:
-    """Calibrate, train, export, evaluate, save.
+    """Train or allocate, export, evaluate, save.
 
     Checkpoints and evaluations are kept in `<output>.work`: started again after an interruption, the job goes
     on from the last update before Ctrl-C, or from the last evaluation before a kill.
@@ -81,64 +81,82 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
     with EvaluationStore(work / "evaluations.sqlite") as store:
         normalizer = recipe.normalizer or ("whisper-english" if model.writes_punctuation else "upper")
         evaluator = Evaluator(normalizer, store, strict=recipe.strict, seed=recipe.seed)
-        with _timed(seconds, "calibrate"):
-            start = None if recipe.method == "float" else start_table(model, roles.train, recipe, listener)
-        session = Session(model, roles, recipe, evaluator, listener, accelerator, start)
+        session = Session(model, roles, recipe, evaluator, listener, accelerator)
         # Before the long training: unusable speech is noticed now.
         with accelerator.main_process_first():
             before = reference(session)
-        with _timed(seconds, "train"):
-            trained, table, files = session.train(work)
+        found = compress(session, work)
+        seconds |= found.seconds
         if not accelerator.is_main_process:
             return None
-        rows = read_history(files / HISTORY)
+        rows = joined(found.stages)
         with scratch_folder(work) as scratch:
             with _timed(seconds, "evaluate"):
                 proof = (
                     prove_float(session, before)
-                    if table is None
-                    else prove_quantized(session, before, table, scratch)
+                    if found.table is None
+                    else prove_quantized(session, before, found.table, scratch)
                 )
             check = before.get("check", before["dev"])
-            metrics = describe(session, proof, trained, rows=rows, seconds=seconds, float_check=check)
+            metrics = describe(session, proof, found, rows=rows, seconds=seconds, float_check=check)
             data = page(session, proof, metrics, rows=rows, float_check=check)
-            (scratch / CURVE).write_text(learning_file(rows, check.wer), encoding="utf-8")
-            shutil.copyfile(files / HISTORY, scratch / HISTORY)
+            kept = _records(found, rows, check.wer, scratch)
             with listener.stage("save"):
-                if table is None:
-                    _save_float(session, metrics, data, scratch)
+                if found.table is None:
+                    _save_float(session, metrics, data, kept)
                 else:
                     contents = _contents(
-                        session, table, metrics=metrics, data=data, scratch=scratch, origin=origin
+                        session, found, metrics=metrics, data=data, scratch=scratch, kept=kept, origin=origin
                     )
-                    save_artifact(contents, recipe.output)
+                    # It adds bits and bytes of the file.
+                    metrics |= {"storage": save_artifact(contents, recipe.output).metrics["storage"]}
     verdict = judge(data)
     return LearnOutcome(
         recipe.output, work, f"{verdict.headline}. {verdict.sentence}", verdict.caveats, metrics, proof
     )
 
 
+def _records(
+    found: Compressed, rows: Sequence[Mapping[str, Any]], float_wer: float, folder: Path
+) -> tuple[Path, ...]:
+    """Files about the way to the result, written to `folder`."""
+    texts = {}
+    if found.stages:
+        texts[HISTORY] = "".join(json.dumps(row) + "\n" for row in rows)
+        texts[CURVE] = learning_file(rows, float_wer)
+    if found.allocation is not None:
+        texts[ALLOCATION] = json.dumps(found.allocation.record(), indent=1) + "\n"
+        texts[BITS] = bits_file(
+            [(c.layer, c.module, c.bits) for c in found.allocation.choices], rows if found.stages else ()
+        )
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return tuple(folder / name for name in texts)
+
+
 def _contents(
     session: Session,
-    table: ScaleTable,
+    found: Compressed,
     *,
     metrics: Mapping[str, Any],
     data: ReportData,
     scratch: Path,
+    kept: Sequence[Path],
     origin: str,
 ) -> ArtifactContents:
     model, recipe, roles = session.model, session.recipe, session.roles
     corpora = {"train": roles.train, "dev": roles.dev, "test": roles.test}
+    assert found.table is not None
     return ArtifactContents(
         name=metrics["model"],
         source=recipe.model,
         family=model.model_type,
         task=model.runtime.task,
         method=recipe.method,
-        bits=recipe.bits,
-        model_files=(*model.kept_files, scratch / HISTORY, scratch / CURVE),
+        bits=metrics["bits"],
+        model_files=(*model.kept_files, *kept),
         weights={name: tensor.numpy() for name, tensor in model.module.state_dict().items()},
-        table=table,
+        table=found.table,
         metrics=metrics,
         model_signature=origin,
         data_signatures={role: c.signature for role, c in corpora.items() if c is not None},
@@ -146,15 +164,16 @@ def _contents(
         onnx=scratch / "quantized",
         report=render(data),
         license_name=license_of(model.folder),
+        searched=() if found.allocation is None else found.allocation.searched,
     )
 
 
-def _save_float(session: Session, metrics: Mapping[str, Any], data: ReportData, scratch: Path) -> None:
+def _save_float(session: Session, metrics: Mapping[str, Any], data: ReportData, kept: Sequence[Path]) -> None:
     """A model folder with the same records beside the weights as an artifact has."""
     with staged_folder(session.recipe.output) as folder:
         save_float_model(session.model, folder)
-        for name in (HISTORY, CURVE):
-            shutil.copyfile(scratch / name, folder / name)
+        for path in kept:
+            shutil.copyfile(path, folder / path.name)
         (folder / "recipe.yaml").write_text(data.recipe_yaml, encoding="utf-8")
         text = json.dumps(metrics, indent=1, ensure_ascii=False)
         (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -37,7 +37,7 @@ def open_roles(recipe: LearnRecipe) -> Roles:
         DataError: a data set is not there, or malformed; it lacks the transcripts that its role needs;
             recordings serve in two roles.
     """
-    seed, learns_text = recipe.seed, recipe.task_weight > 0
+    seed, learns_text = recipe.seed, recipe.task_weight > 0 and recipe.method != "allocate"
     train = resolve_corpus(recipe.train, name="train", require_text=learns_text)
     train = _part(train, recipe.train_minutes, seed)
     dev = _part(resolve_corpus(recipe.dev, name="dev", require_text=True), recipe.dev_minutes, seed)

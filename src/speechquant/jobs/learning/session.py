@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from speechquant.data import iter_loaded
 from speechquant.errors import DataError
 from speechquant.evaluation import Evaluator
 from speechquant.jobs.learning.texts import plain_targets, spell
-from speechquant.learn.qat import Quantizers, shared_inputs
+from speechquant.learn.mixed import MixedWeights
 from speechquant.learn.training import (
     LossWeights,
     Plan,
@@ -22,6 +23,7 @@ from speechquant.learn.training import (
     Student,
     Trainer,
     optimizer_of,
+    read_history,
     task_of,
 )
 from speechquant.simulation import quantized
@@ -36,20 +38,54 @@ if TYPE_CHECKING:
     from speechquant.jobs.learn_recipe import LearnRecipe
     from speechquant.jobs.learning.roles import Roles
     from speechquant.jobs.progress import Progress
+    from speechquant.learn.installed import FakeQuantizers
     from speechquant.learn.training import Trained
     from speechquant.metrics import WordErrors
     from speechquant.models import SpeechModel
-    from speechquant.numerics import ScaleTable
 
-__all__ = ["Session"]
+__all__ = ["HISTORY", "Session", "Stage", "StageRun"]
+
+HISTORY = "history.jsonl"
 
 # Of no influence on the weights that a run ends with.
 _INDIFFERENT = {"output", "test", "test_minutes", "strict", "allow_overlap"}
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One training among those of a job.
+
+    `name` tells stages apart. Dev speech decides which weights after `judge_from` updates or more are kept; with
+    None they are those of the end.
+    """
+
+    name: str
+    steps: int
+    judge_from: int | None = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageRun:
+    """How a stage went: its folder is below the job's work folder, its history in it."""
+
+    stage: Stage
+    trained: Trained
+    folder: Path
+
+    @property
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """The lines of its history."""
+        return read_history(self.folder / HISTORY)
+
+    @property
+    def seconds(self) -> float:
+        """Time of its updates and evaluations, whatever interruptions lay between."""
+        return float(sum(row.get("seconds", 0.0) for row in self.rows))
+
+
 @dataclass(eq=False)
 class Session:
-    """What the steps of a training run share. `start` is None for the float control."""
+    """What the steps of a job share; `seconds` are those of steps that are no training."""
 
     model: SpeechModel
     roles: Roles
@@ -57,47 +93,69 @@ class Session:
     evaluator: Evaluator
     progress: Progress
     accelerator: Accelerator
-    start: ScaleTable | None
     skipped: tuple[Skipped, ...] = ()
     utterances: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    def train(self, work: Path) -> tuple[Trained, ScaleTable | None, Path]:
-        """Train the model in place.
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Keep what the block takes under a name."""
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start
 
-        Returns:
-            How it went, the scale table with the steps as they are in the end, and the folder of the run's
-            files below `work`.
-        """
-        folder = work / f"training-{self.signature[:16]}"
+    def train(self, work: Path, quantizers: FakeQuantizers | None, stage: Stage) -> StageRun:
+        """Train the model in place, with quantizers or as the float control; these are on the CPU afterwards."""
+        signature = self.signature(stage, quantizers)
+        folder = work / f"{stage.name}-{signature[:16]}"
         folder.mkdir(exist_ok=True)
-        speech = self._speech()
-        quantizers = self._quantizers()
-        teacher = copy.deepcopy(self.model.module) if self.recipe.distillation else None
+        speech, teacher = self.speech, self.teacher
         with ExitStack() as stack:
             stack.enter_context(self._trainable())
             if quantizers is not None:
                 stack.enter_context(quantizers.installed())
-            trainer = self._trainer(speech, quantizers, teacher, folder, stack)
+            trainer = self._trainer(
+                quantizers,
+                stage,
+                speech=speech,
+                teacher=teacher,
+                folder=folder,
+                signature=signature,
+                stack=stack,
+            )
             trained = trainer.run()
         self.model.module.cpu()
         # Weights decide the signature under which results are stored.
         self.model.load_tensors({name: t.numpy() for name, t in self.model.module.state_dict().items()})
-        return trained, None if quantizers is None else quantizers.cpu().table(), folder
+        if quantizers is not None:
+            quantizers.cpu()
+        return StageRun(stage, trained, folder)
 
-    @property
-    def signature(self) -> str:
+    def signature(self, stage: Stage, quantizers: FakeQuantizers | None) -> str:
         """SHA-256 of everything that decides the weights, but for the machine."""
         kept = {k: v for k, v in self.recipe.model_dump(mode="json").items() if k not in _INDIFFERENT}
         kept |= {
+            "stage": [stage.name, stage.steps, stage.judge_from],
             "model": self.model.results_signature,
             "train": self.roles.train.signature,
             "check": self.roles.check.signature,
-            "start": None if self.start is None else self.start.signature,
+            "start": None if quantizers is None else quantizers.table().signature,
             "processes": self.accelerator.num_processes,
         }
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
-    def _speech(self) -> Speech:
+    @cached_property
+    def teacher(self) -> Any:
+        """The float network as it was before any training; None where nothing is learned from it."""
+        return copy.deepcopy(self.model.module) if self.recipe.distillation else None
+
+    @cached_property
+    def speech(self) -> Speech:
+        """The training set with what the model is to write; to be asked for before any training.
+
+        Raises:
+            DataError: no utterance is left to learn from.
+        """
         recipe, model = self.recipe, self.model
         learns_text = recipe.task_weight > 0
         targets = plain_targets(model, self.roles.train, learns_text=learns_text)
@@ -126,7 +184,8 @@ class Session:
             raise DataError(
                 f"{self.roles.train.name}: no utterance is left to learn from; raise --maximum-seconds"
             )
-        drawn = (item.id for step in range(recipe.steps) for item in speech.drawn(step))
+        steps = range(max(recipe.steps, recipe.second_pass))
+        drawn = (item.id for step in steps for item in speech.drawn(step))
         # The first process writes the transcripts that the others then find.
         with self.accelerator.main_process_first():
             spell(
@@ -140,51 +199,38 @@ class Session:
             )
         return speech
 
-    def _quantizers(self) -> Quantizers | None:
-        if self.start is None:
-            return None
-        loaded = iter_loaded(self.roles.train, strict=False, on_skip=lambda _: None)
-        first = next(loaded, None)
-        if first is None:
-            raise DataError(f"no usable speech in the {self.roles.train.name} set")
-        shared = shared_inputs(self.model, first[1])
-        return Quantizers(self.model, self.start, learned=self.recipe.step_sizes == "learned", shared=shared)
-
     def _trainer(
         self,
+        quantizers: FakeQuantizers | None,
+        stage: Stage,
+        *,
         speech: Speech,
-        quantizers: Quantizers | None,
         teacher: Any,
         folder: Path,
+        signature: str,
         stack: ExitStack,
     ) -> Trainer:
         recipe, model = self.recipe, self.model
-        weights = LossWeights(recipe.task_weight, recipe.distillation, recipe.temperature)
+        choice = quantizers.choice if isinstance(quantizers, MixedWeights) else None
         student = Student(
             model.module,
             task_of(model),
-            weights=weights,
+            weights=LossWeights(recipe.task_weight, recipe.distillation, recipe.temperature),
             teacher=None if teacher is None else teacher.to(self.accelerator.device),
             extra=quantizers,
             bf16=recipe.precision == "bf16",
+            penalty=None if choice is None else choice.penalty,
         )
         optimizer = optimizer_of(
             model.module,
             quantizers,
+            choice,
             learning_rate=recipe.learning_rate,
             extra_learning_rate=recipe.scale_learning_rate,
+            choice_learning_rate=recipe.bit_learning_rate,
             weight_decay=recipe.weight_decay,
         )
-        plan = Plan(
-            Schedule(recipe.steps, round(recipe.warmup * recipe.steps)),
-            evaluate_every=recipe.evaluate_every,
-            patience=recipe.patience,
-            clip=recipe.clip,
-            maximum_samples=round(recipe.batch_seconds * model.sampling_rate),
-            length_exact=model.length_exact,
-            seed=recipe.seed,
-        )
-        advance = stack.enter_context(self.progress.stage("train"))
+        advance = stack.enter_context(self.progress.stage(stage.name))
 
         def tell(done: int, total: int, loss: float | None, dev: float | None) -> None:
             said = ("" if loss is None else f"loss {loss:.3f}", "" if dev is None else f"dev WER {dev:.2f} %")
@@ -194,15 +240,29 @@ class Session:
             student,
             optimizer,
             speech,
-            plan,
+            self._plan(stage),
             evaluate=lambda: self._check(quantizers),
             folder=folder,
-            settings=self.signature,
+            settings=signature,
             accelerator=self.accelerator,
             on_step=tell,
+            search=choice,
         )
 
-    def _check(self, quantizers: Quantizers | None) -> WordErrors:
+    def _plan(self, stage: Stage) -> Plan:
+        recipe, model = self.recipe, self.model
+        return Plan(
+            Schedule(stage.steps, round(recipe.warmup * stage.steps)),
+            evaluate_every=recipe.evaluate_every,
+            patience=recipe.patience,
+            clip=recipe.clip,
+            maximum_samples=round(recipe.batch_seconds * model.sampling_rate),
+            length_exact=model.length_exact,
+            seed=recipe.seed,
+            judge_from=stage.judge_from,
+        )
+
+    def _check(self, quantizers: FakeQuantizers | None) -> WordErrors:
         """Word errors on the part of dev that training is judged by, of the model as it would be saved."""
         # Nothing is stored: the weights change under one signature.
         evaluator = Evaluator(self.evaluator.normalizer, strict=self.recipe.strict, seed=self.recipe.seed)

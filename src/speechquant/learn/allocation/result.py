@@ -16,7 +16,11 @@ __all__ = ["Allocation", "Choice"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one matrix got: its bits, and by bits its cost in nats per position and its bytes on disk."""
+    """What one matrix got: its bits, and by bits its cost and its bytes on disk.
+
+    The cost is in nats per position where a criterion measured it. Where bits were learned it is how far the
+    logit is below the largest one; where nothing was searched there is none.
+    """
 
     module: str
     layer: str
@@ -31,18 +35,20 @@ class Allocation:
     """Bits for every weight.
 
     Attributes:
-        criterion: what measured the costs.
+        criterion: what measured the costs; `learned`, or `uniform` where all matrices got the same bits.
         rule: which weights were searched.
-        budget: what had to be met.
+        budget: what had to be met; None where a penalty took its place.
         table: all weights, the searched ones with their bits, the others with 8.
         choices: the searched ones, in the order of the model.
+        repaired: modules that did not get the bits that were learned, because these would exceed the budget.
     """
 
     criterion: str
     rule: str
-    budget: Budget
+    budget: Budget | None
     table: ScaleTable
     choices: tuple[Choice, ...]
+    repaired: tuple[str, ...] = ()
 
     @property
     def average_bits(self) -> float:
@@ -52,7 +58,7 @@ class Allocation:
     @property
     def predicted(self) -> float:
         """The sum of the costs: the divergence of the output in nats per position, if costs just added up."""
-        return sum(c.costs[c.bits] for c in self.choices)
+        return sum(c.costs.get(c.bits, 0.0) for c in self.choices)
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -64,8 +70,9 @@ class Allocation:
         return {
             "criterion": self.criterion,
             "rule": self.rule,
-            "budget": str(self.budget),
+            "budget": None if self.budget is None else str(self.budget),
             "average_bits": self.average_bits,
+            "repaired": list(self.repaired),
             "predicted": self.predicted,
             "matrices": [
                 {

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from speechquant.learn.allocation.candidates import Candidates, Rule
     from speechquant.learn.allocation.progress import Advance
     from speechquant.models import SpeechModel
-    from speechquant.numerics import Granularity, ScaleTable
+    from speechquant.numerics import Granularity, ScaleTable, WeightMethod
 
-__all__ = ["VERSION", "allocate", "choose", "sensitivities"]
+__all__ = ["VERSION", "allocate", "choose", "float_bytes", "sensitivities"]
 
 VERSION = 1
 """Raise it with every change of a criterion after which the same speech gives other costs."""
@@ -52,6 +52,7 @@ def allocate(
     bits: Sequence[int] = BITS,
     granularity: Granularity = "channel",
     group_size: int | None = None,
+    method: WeightMethod = "mse",
     file_size: Callable[[ScaleTable], int] | None = None,
     seed: int = 0,
     work: Path | None = None,
@@ -69,6 +70,7 @@ def allocate(
         bits: the candidates.
         granularity: what shares a scale.
         group_size: size of groups, where these do.
+        method: how scales below 8 bits are found.
         file_size: bytes of the file that a table makes; a budget in bytes needs it.
         seed: of what a criterion draws.
         work: folder for costs; started again, the same run goes on where it was.
@@ -82,7 +84,13 @@ def allocate(
     """
     known_criterion(criterion, **(options or {}))
     candidates = candidates_of(
-        model, rule=rule, bits=bits, granularity=granularity, group_size=group_size, on_step=on_step
+        model,
+        rule=rule,
+        bits=bits,
+        granularity=granularity,
+        group_size=group_size,
+        method=method,
+        on_step=on_step,
     )
     costs = sensitivities(
         model, candidates, audio, criterion=criterion, options=options, seed=seed, work=work, on_step=on_step
@@ -126,8 +134,7 @@ def choose(
     """Solve the integer programme for known costs; arguments and errors as in `allocate`."""
     matrices = candidates.matrices
     by_matrix = [costs[m.site.module] for m in matrices]
-    unique = {id(p): p.numel() for p in model.module.state_dict(keep_vars=True).values()}
-    most = budget.file_bytes(_FLOAT_BYTES * sum(unique.values()))
+    most = budget.file_bytes(float_bytes(model))
     if most is None:
         assert budget.average_bits is not None
         sizes = [{bits: bits * m.weight.size for bits in m.entries} for m in matrices]
@@ -146,6 +153,12 @@ def choose(
         for m, width, cost in zip(matrices, found, by_matrix, strict=True)
     )
     return Allocation(criterion, candidates.rule, budget, candidates.table(bits), choices)
+
+
+def float_bytes(model: SpeechModel) -> int:
+    """Bytes of all parameters in float32, shared ones counted once."""
+    unique: dict[int, int] = {id(p): p.numel() for p in model.module.state_dict(keep_vars=True).values()}
+    return _FLOAT_BYTES * sum(unique.values())
 
 
 def _within(

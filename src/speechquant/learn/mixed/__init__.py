@@ -4,12 +4,14 @@ from speechquant.learn.mixed.annealing import Annealing, gumbel, relaxed
 from speechquant.learn.mixed.choice import BitChoice, Group, SearchPlan, Unit, groups_of
 from speechquant.learn.mixed.mixture import WeightMixture, mixture
 from speechquant.learn.mixed.network import MixedWeights
+from speechquant.learn.mixed.room import Room, room_of, settled, uniform_bits
 
 __all__ = [
     "Annealing",
     "BitChoice",
     "Group",
     "MixedWeights",
+    "Room",
     "SearchPlan",
     "Unit",
     "WeightMixture",
@@ -17,4 +19,7 @@ __all__ = [
     "gumbel",
     "mixture",
     "relaxed",
+    "room_of",
+    "settled",
+    "uniform_bits",
 ]

@@ -152,6 +152,18 @@ class BitChoice(nn.Module):
             for module in group.modules
         }
 
+    def expected(self) -> dict[str, float]:
+        """The bits of every matrix on average over draws, or the settled ones."""
+        if self._settled is not None:
+            return {module: float(width) for module, width in self.bits().items()}
+        with torch.no_grad():
+            each = (self._probabilities() * self.multiplier.new_tensor(self.widths)).sum(dim=1).tolist()
+        return {
+            module: round(average, 3)
+            for group, average in zip(self.groups, each, strict=True)
+            for module in group.modules
+        }
+
     def repaired(self) -> tuple[str, ...]:
         """Modules whose bits are not those of the largest logit, because these would exceed the budget."""
         largest = self.logits.argmax(dim=1).tolist()

@@ -74,6 +74,11 @@ class MixedWeights(FakeQuantizers):
         """The quantizer of a weight; inputs have none."""
         return cast("WeightMixture", self.weights[self._place[site]]) if site in self._place else None
 
+    def candidates(self, site: str) -> dict[int, Entry]:
+        """The entries of a weight by bits, with their scales as they are now."""
+        weight = cast("WeightMixture", self.weights[self._place[site]])
+        return {bits: weight.entry(bits) for bits in weight.widths}
+
     def table(self) -> ScaleTable:
         """The scale table, if the search ended now."""
         bits = {} if self.choice is None else self.choice.bits()

@@ -53,7 +53,8 @@ class Plan:
         maximum_samples: of a batch that runs at once, after padding.
         length_exact: only waves of equal length may share a batch.
         seed: of dropout and SpecAugment.
-        judge: evaluate and keep the best weights; else those of the last update are kept.
+        judge_from: evaluate, and keep the best weights, after so many updates; with None, those of the last one
+            are kept without any evaluation.
     """
 
     schedule: Schedule
@@ -63,7 +64,7 @@ class Plan:
     maximum_samples: int = 32 * 16_000
     length_exact: bool = False
     seed: int = 0
-    judge: bool = True
+    judge_from: int | None = 0
 
 
 class OnStep(Protocol):
@@ -86,8 +87,8 @@ class Search(Protocol):
         """Numbers for the line of an update."""
         ...
 
-    def bits(self) -> dict[str, int]:
-        """What an evaluation saw, for its line: bits by module."""
+    def expected(self) -> dict[str, float]:
+        """Where it stands when an evaluation is due: bits by module."""
         ...
 
 
@@ -171,7 +172,7 @@ class Trainer:
                 self._save(position)
                 raise
         self._accelerator.wait_for_everyone()
-        if not self._plan.judge:
+        if self._plan.judge_from is None:
             return Trained(position.step, position.step, None)
         load_tensors(self._student, self._best_tensors())
         self._begin(position.best_step)
@@ -185,7 +186,7 @@ class Trainer:
     def _resume(self) -> Position:
         path = self._folder / CHECKPOINT
         found = load_checkpoint(path, self._student, self._optimizer, settings=self._settings)
-        if found is None or (self._plan.judge and read_tensors(self._folder / BEST) is None):
+        if found is None or (found.best is not None and read_tensors(self._folder / BEST) is None):
             return Position(self._settings)
         return found
 
@@ -273,7 +274,7 @@ class Trainer:
         if not due or position.evaluated == position.step:
             return position
         self._begin(position.step)
-        if not plan.judge:
+        if plan.judge_from is None or position.step < plan.judge_from:
             return self._noted(position)
         start = time.perf_counter()
         errors = self._score()
@@ -307,7 +308,7 @@ class Trainer:
         return position
 
     def _bits(self) -> dict[str, Any]:
-        return {} if self._search is None else {"bits": self._search.bits()}
+        return {} if self._search is None else {"bits": self._search.expected()}
 
     def _score(self) -> WordErrors:
         """Evaluate in the first process, and tell the others."""

@@ -1,0 +1,83 @@
+"""What each method of `learn` does between the float model and a finished scale table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from speechquant.data import iter_loaded
+from speechquant.errors import DataError
+from speechquant.jobs.learning.allocation import allocated
+from speechquant.jobs.learning.mixed import one_stage, two_stage, uniform
+from speechquant.jobs.learning.session import Stage
+from speechquant.jobs.learning.start import start_table
+from speechquant.learn.qat import Quantizers, shared_inputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from speechquant.jobs.learning.session import Session, StageRun
+    from speechquant.learn.allocation import Allocation
+    from speechquant.numerics import ScaleTable
+
+__all__ = ["Compressed", "compress"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compressed:
+    """What a method left in the model, and how.
+
+    Attributes:
+        table: all quantized sites; None for the float control.
+        stages: its trainings, in their order.
+        allocation: bits by matrix, where the method has a budget.
+        seconds: by step, what the method took; interruptions and the proof afterwards do not count.
+    """
+
+    table: ScaleTable | None
+    stages: tuple[StageRun, ...] = ()
+    allocation: Allocation | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def compress(session: Session, work: Path) -> Compressed:
+    """Run the recipe's method on the session's model, in place.
+
+    Raises:
+        SpeechquantError: the recipe or the speech is unusable, or training diverged.
+    """
+    method = session.recipe.method
+    plain = Stage("train", session.recipe.steps)
+    if method == "float":
+        return _compressed(session, None, (session.train(work, None, plain),))
+    if method == "qat":
+        quantizers = _quantizers(session)
+        run = session.train(work, quantizers, plain)
+        return _compressed(session, quantizers.table(), (run,))
+    if method == "allocate":
+        allocation = allocated(session, work)
+        return _compressed(session, allocation.table, (), allocation)
+    learn = {"one-stage": one_stage, "two-stage": two_stage, "uniform": uniform}[method]
+    allocation, stages = learn(session, work)
+    return _compressed(session, allocation.table, stages, allocation)
+
+
+def _compressed(
+    session: Session,
+    table: ScaleTable | None,
+    stages: tuple[StageRun, ...],
+    allocation: Allocation | None = None,
+) -> Compressed:
+    seconds = {**session.seconds, **{run.stage.name: run.seconds for run in stages}}
+    return Compressed(table, stages, allocation, seconds)
+
+
+def _quantizers(session: Session) -> Quantizers:
+    with session.timed("calibrate"):
+        start = start_table(session.model, session.roles.train, session.recipe, session.progress)
+    loaded = iter_loaded(session.roles.train, strict=False, on_skip=lambda _: None)
+    first = next(loaded, None)
+    if first is None:
+        raise DataError(f"no usable speech in the {session.roles.train.name} set")
+    shared = shared_inputs(session.model, first[1])
+    return Quantizers(session.model, start, learned=session.recipe.step_sizes == "learned", shared=shared)

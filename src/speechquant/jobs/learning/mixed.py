@@ -1,0 +1,153 @@
+"""Weights of a few bits by training: the same bits for all, bits learned first, or both at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from speechquant.artifact.weights import file_bytes
+from speechquant.jobs.learning.session import Stage
+from speechquant.learn.allocation import Budget, candidates_of
+from speechquant.learn.mixed import (
+    Annealing,
+    BitChoice,
+    MixedWeights,
+    SearchPlan,
+    groups_of,
+    room_of,
+    settled,
+    uniform_bits,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from speechquant.jobs.learn_recipe import LearnRecipe
+    from speechquant.jobs.learning.session import Session, StageRun
+    from speechquant.learn.allocation import Allocation, Candidates
+    from speechquant.models import SpeechModel
+    from speechquant.numerics import ScaleTable
+
+__all__ = ["budget_of", "file_size_of", "one_stage", "two_stage", "uniform"]
+
+
+def uniform(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, ...]]:
+    """Quantization-aware training with the most bits that all searched matrices can have at once."""
+    candidates, budget = _candidates(session), budget_of(session.recipe)
+    assert budget is not None
+    room = room_of(session.model, candidates, budget, file_size_of(session.model))
+    width = uniform_bits(candidates, room, budget)
+    bits = {matrix.site.module: width for matrix in candidates.matrices}
+    quantizers = _frozen(session, candidates.table(bits))
+    run = session.train(work, quantizers, Stage("train", session.recipe.steps))
+    found = settled(session.model, candidates, quantizers, bits, budget=budget, criterion="uniform")
+    return found, (run,)
+
+
+def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, ...]]:
+    """Learn bits and quantized weights in one training; on request go on with frozen bits."""
+    recipe, model = session.recipe, session.model
+    candidates, budget = _candidates(session), budget_of(recipe)
+    choice = _choice(session, candidates)
+    quantizers = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
+    # Before the bits are settled there is no model yet that could be chosen.
+    runs = [session.train(work, quantizers, Stage("train", recipe.steps, _search_updates(recipe)))]
+    record = partial(
+        settled,
+        model,
+        candidates,
+        budget=budget,
+        criterion="learned",
+        preferences=choice.preferences(),
+        file_size=file_size_of(model),
+    )
+    found = record(quantizers, choice.bits(), repaired=choice.repaired())
+    if recipe.second_pass:
+        frozen = _frozen(session, found.table)
+        runs.append(session.train(work, frozen, Stage("second-pass", recipe.second_pass)))
+        bits = {item.module: item.bits for item in found.choices}
+        found = record(frozen, bits, repaired=found.repaired)
+    return found, tuple(runs)
+
+
+def two_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, ...]]:
+    """Learn bits as in one stage, throw the weights away, and train the float model anew with these bits."""
+    recipe, model = session.recipe, session.model
+    candidates, budget = _candidates(session), budget_of(recipe)
+    choice = _choice(session, candidates)
+    before = {name: tensor.numpy().copy() for name, tensor in model.module.state_dict().items()}
+    search = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
+    first = session.train(work, search, Stage("search", _search_updates(recipe), judge_from=None))
+    model.load_tensors(before)
+    bits = choice.bits()
+    quantizers = _frozen(session, candidates.table(bits))
+    second = session.train(work, quantizers, Stage("train", recipe.steps))
+    found = settled(
+        model,
+        candidates,
+        quantizers,
+        bits,
+        budget=budget,
+        criterion="learned",
+        preferences=choice.preferences(),
+        repaired=choice.repaired(),
+    )
+    return found, (first, second)
+
+
+def budget_of(recipe: LearnRecipe) -> Budget | None:
+    """The recipe's budget, None where a penalty takes its place."""
+    if recipe.bit_penalty is not None:
+        return None
+    return Budget(recipe.average_bits, recipe.megabytes, recipe.ratio)
+
+
+def file_size_of(model: SpeechModel) -> Callable[[ScaleTable], int]:
+    """Bytes of the file of the model's present weights that a table makes."""
+
+    def size(table: ScaleTable) -> int:
+        weights = {name: tensor.numpy() for name, tensor in model.module.state_dict().items()}
+        return file_bytes(weights, table)
+
+    return size
+
+
+def _candidates(session: Session) -> Candidates:
+    recipe = session.recipe
+    granularity, group_size = recipe.weight_form
+    with session.progress.stage("candidates") as advance, session.timed("candidates"):
+        return candidates_of(
+            session.model,
+            rule=recipe.rule,
+            bits=recipe.candidates,
+            granularity=granularity,
+            group_size=group_size,
+            method=recipe.weights,
+            on_step=advance,
+        )
+
+
+def _choice(session: Session, candidates: Candidates) -> BitChoice:
+    recipe, budget = session.recipe, budget_of(session.recipe)
+    room = None if budget is None else room_of(session.model, candidates, budget, file_size_of(session.model))
+    plan = SearchPlan(
+        Annealing(_search_updates(recipe), recipe.gumbel_start, recipe.gumbel_end),
+        limit=None if room is None else room.limit,
+        penalty=recipe.bit_penalty or 0.0,
+        seed=recipe.seed,
+    )
+    in_bytes = room is not None and room.in_bytes
+    return BitChoice(groups_of(candidates, recipe.unit, in_bytes=in_bytes), plan)
+
+
+def _search_updates(recipe: LearnRecipe) -> int:
+    return max(1, round(recipe.search_share * recipe.steps))
+
+
+def _frozen(session: Session, table: ScaleTable) -> MixedWeights:
+    return MixedWeights.frozen(session.model, table, learned=_learned(session.recipe))
+
+
+def _learned(recipe: LearnRecipe) -> bool:
+    return recipe.step_sizes == "learned"
