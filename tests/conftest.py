@@ -53,3 +53,55 @@ def tone(tmp_path: Path) -> Tone:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def noise():
+    def make(samples, seed=0):
+        return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_models(tmp_path_factory):
+    """Gives whoever asks tiny random models of its own by architecture, each made once."""
+
+    def collection():
+        from speechquant.models.random import random_model
+
+        made = {}
+
+        def make(arch):
+            if arch not in made:
+                made[arch] = random_model(arch, tmp_path_factory.mktemp(arch), tiny=True)
+            return made[arch]
+
+        return make
+
+    return collection
+
+
+@pytest.fixture(scope="session")
+def untrained(random_models):
+    """The models of tests that leave them as they were."""
+    return random_models()
+
+
+@pytest.fixture(scope="session")
+def ctc(untrained):
+    return untrained("hubert-large")
+
+
+@pytest.fixture(scope="session")
+def moonshine(untrained):
+    return untrained("moonshine-tiny")
+
+
+@pytest.fixture(scope="session")
+def waves():
+    rng = np.random.default_rng(7)
+    return [
+        (level * rng.standard_normal(size)).astype(np.float32)
+        for level, size in ((0.05, 6400), (0.2, 9000), (0.1, 4800), (0.01, 8000))
+    ]

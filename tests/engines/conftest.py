@@ -12,7 +12,6 @@ import torch
 from speechquant.decoding import RuntimeSpec
 from speechquant.engines.export import export_onnx
 from speechquant.models import ExportPart
-from speechquant.models.random import random_model
 from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site
 
 torch.set_num_threads(1)
@@ -21,24 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    """Tiny random models by architecture; each is traced once for all tests."""
-    made = {}
-
-    def make(arch):
-        if arch not in made:
-            made[arch] = random_model(arch, tmp_path_factory.mktemp(arch), tiny=True)
-        return made[arch]
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def noise():
-    def make(samples, seed=0):
-        return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-
-    return make
+def models(random_models):
+    """Each is traced once for all tests."""
+    return random_models()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import soundfile
 import torch
@@ -16,11 +15,3 @@ def clips(speech):
     lines = (speech / "test.jsonl").read_text().splitlines()
     rows = sorted((json.loads(line) for line in lines), key=lambda row: row["seconds"])[:4]
     return [soundfile.read(speech / row["path"], dtype="float32")[0] for row in rows]
-
-
-@pytest.fixture(scope="session")
-def noise():
-    def make(samples, seed=0):
-        return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-
-    return make

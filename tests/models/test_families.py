@@ -17,15 +17,8 @@ CTC = [name for name in ARCHITECTURES if not name.startswith("moonshine")]
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    made = {}
-
-    def make(arch):
-        if arch not in made:
-            made[arch] = random_model(arch, tmp_path_factory.mktemp(arch), tiny=True)
-        return made[arch]
-
-    return make
+def models(random_models):
+    return random_models()
 
 
 def untouched(model):
