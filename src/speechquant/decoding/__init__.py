@@ -16,6 +16,7 @@ from speechquant.decoding.recording import (
 )
 from speechquant.decoding.runtime import RuntimeSpec, Task
 from speechquant.decoding.segments import Segment, group_words
+from speechquant.decoding.side_by_side import side_by_side
 from speechquant.decoding.types import Recognizer, Transcript, Vocabulary, Word
 from speechquant.decoding.vocabulary import CTCVocabulary, load_vocabulary
 
@@ -43,6 +44,7 @@ __all__ = [
     "prepare_wave",
     "read_json",
     "read_small",
+    "side_by_side",
     "timed_words",
     "token_limit",
     "transcribe_long",

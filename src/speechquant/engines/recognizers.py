@@ -13,6 +13,7 @@ from speechquant.decoding import (
     ctc_transcript,
     greedy_search,
     prepare_wave,
+    side_by_side,
     token_limit,
 )
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from speechquant.engines.manifest import Manifest
 
 __all__ = ["CTCRecognizer", "Graph", "Seq2SeqRecognizer", "recognizer_of"]
-
-# Beyond this the reading of the cross caches, not the number of steps, decides the time on a CPU.
-_ROWS = 16
 
 
 class Graph(Protocol):
@@ -141,13 +139,7 @@ class Seq2SeqRecognizer(_GraphRecognizer):
 
     def recognize(self, waves: Sequence[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe mono waveforms of shape (time,), in order."""
-        order = sorted(range(len(waves)), key=lambda i: (-waves[i].size, i))
-        results: dict[int, Transcript] = {}
-        for first in range(0, len(order), _ROWS):
-            rows = order[first : first + _ROWS]
-            found = self._recognize_batch([waves[i] for i in rows])
-            results.update(zip(rows, found, strict=True))
-        return [results[i] for i in range(len(waves))]
+        return side_by_side(waves, self._recognize_batch)
 
     def _recognize_batch(self, waves: list[NDArray[np.float32]]) -> list[Transcript]:
         spec = self._runtime

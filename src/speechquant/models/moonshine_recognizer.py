@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from speechquant.decoding import Transcript, greedy_search, prepare_wave, token_limit
+from speechquant.decoding import Transcript, greedy_search, prepare_wave, side_by_side, token_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from speechquant.models.moonshine_graphs import MoonshineEncode, MoonshineStep
 
 __all__ = ["MoonshineRecognizer"]
-
-# Beyond this the reading of the cross caches, not the number of steps, decides the time on a CPU.
-_ROWS = 16
 
 
 class MoonshineRecognizer:
@@ -51,13 +48,7 @@ class MoonshineRecognizer:
 
     def recognize(self, waves: Sequence[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe mono waveforms of shape (time,), in order."""
-        order = sorted(range(len(waves)), key=lambda i: (-waves[i].size, i))
-        results: dict[int, Transcript] = {}
-        for first in range(0, len(order), _ROWS):
-            rows = order[first : first + _ROWS]
-            found = self._recognize_batch([waves[i] for i in rows])
-            results.update(zip(rows, found, strict=True))
-        return [results[i] for i in range(len(waves))]
+        return side_by_side(waves, self._recognize_batch)
 
     @torch.inference_mode()
     def _recognize_batch(self, waves: list[NDArray[np.float32]]) -> list[Transcript]:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from speechquant.errors import DataError
+from speechquant.learn.answering import answering
 from speechquant.learn.rounding.replay import passages
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class _Prefix:
                 known = [i for n, i in done if n == number and (utterance, n, i) in self._kept]
                 # Only the output of the last is read by what comes behind the stack, or by the next block.
                 for block in blocks[: max(known, default=-1) + 1]:
-                    stack.enter_context(_answering(block, self._kept[utterance, number, max(known)]))
+                    stack.enter_context(answering(block, self._kept[utterance, number, max(known)]))
             yield
 
 
@@ -184,13 +185,3 @@ def _shared(model: SpeechModel) -> frozenset[str]:
             owners[id(parameter)] = owners.get(id(parameter), 0) + 1
     modules = {site.module for site in model.sites()}
     return frozenset(name for name in modules if owners[id(model.operator(name).get_parameter("weight"))] > 1)
-
-
-@contextmanager
-def _answering(block: nn.Module, output: Any) -> Iterator[None]:
-    """The block returns `output` whatever it is given."""
-    block.forward = lambda *_args, **_kwargs: output
-    try:
-        yield
-    finally:
-        del block.forward
