@@ -184,6 +184,29 @@ def test_an_evaluation_is_never_made_twice(bench, model, monkeypatch):
     assert (again.dev_passes, again.dev_requests) == (found.dev_passes, found.dev_requests)
 
 
+def test_a_jury_hears_any_part_in_any_order(bench):
+    made = bench()
+    evaluator, dev = made.scoring(made.corpora.dev)
+    table = made.plain(made.calibrate(), "max")
+    jury = made.scorer(evaluator, dev)
+    whole = made.simulate(table, evaluator, dev).score
+    each = np.array([one.errors.errors for one in whole.utterances])
+    assert jury(table).errors == whole.totals.errors
+    assert jury.words.tolist() == [one.errors.words for one in whole.utterances]
+    for part in ([2], [2, 0], [1, 2, 0]):
+        assert jury.errors(table, np.array(part)).tolist() == each[part].tolist()
+    assert bench(full_search=True).scorer(evaluator, dev)(table) == whole.totals
+
+
+def test_speech_without_words_is_heard_beside_some_that_has(bench, data, tmp_path):
+    silent = replace(bench().corpora.dev[0], id="none", text="...")
+    made = bench()
+    evaluator, dev = made.scoring(made.corpora.dev)
+    jury = made.scorer(evaluator, Corpus("dev", (*dev, silent)))
+    assert jury.words[-1] == 0
+    assert jury.errors(ScaleTable({}), np.array([3])).shape == (1,)
+
+
 def test_audio_only_takes_the_float_models_words_as_references(bench, model, monkeypatch, data):
     made = bench(audio_only=data["calibration"])
     kind = type(model.recognizer())

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from speechquant.numerics import Entry, QuantSpec, ScaleTable, Site
 from speechquant.search import (
     CUTOFFS,
     CountingEvaluator,
+    Jury,
     Tables,
     plain,
     search_cutoffs,
@@ -151,3 +153,62 @@ def test_plain_quantizes_every_layer_with_one_calibrator():
     found = plain(LAYERS, world.tables(), world.evaluate, calibrator="max")
     assert len(found.table) == 2 * len(LAYERS)
     assert found.dev_wer == pytest.approx(5.5)
+
+
+class Panel:
+    """The same worlds, but errors by utterance: noise around the error rate of the world."""
+
+    def __init__(self, world: World, utterances: int = 120) -> None:
+        self.world, self.heard = world, 0
+        self.words = np.random.default_rng(0).integers(5, 40, utterances)
+
+    def all_errors(self, table: ScaleTable) -> np.ndarray:
+        rate = min(1.0, self.world.evaluate(table).errors / 10_000)
+        # Common random numbers: the utterances that are hard for one table are hard for all.
+        return stats.binom.ppf(np.random.default_rng(1).random(len(self.words)), self.words, rate).astype(int)
+
+    def errors(self, table: ScaleTable, part: np.ndarray) -> np.ndarray:
+        self.heard += len(part)
+        return self.all_errors(table)[part]
+
+    def whole(self, table: ScaleTable) -> Score:
+        return Score(int(self.all_errors(table).sum()), int(self.words.sum()))
+
+
+@pytest.mark.parametrize(("seed", "per_layer"), [(0, False), (1, False), (2, True)])
+def test_a_jury_chooses_what_a_full_search_chooses_and_hears_less(seed, per_layer):
+    rng = np.random.default_rng(seed)
+    best = {layer: float(rng.choice(CUTOFFS)) for layer in LAYERS}
+    cost = {layer: int(rng.choice([0, 5, 300, 6000])) for layer in LAYERS} | {"conv.1": 6000}
+    panel = Panel(World(best, cost))
+    full = stablequant(LAYERS, panel.world.tables(), panel.whole, per_layer=per_layer)
+    jury = Jury(panel.words, panel.errors, seed)
+    found = stablequant(LAYERS, panel.world.tables(), jury, per_layer=per_layer)
+    assert found.selected_layers == full.selected_layers
+    assert found.p_opt == full.p_opt
+    assert found.dev_wer == full.dev_wer
+    assert found.table.signature == full.table.signature
+    assert [one.p for one in found.cutoffs[:51]] == list(CUTOFFS)
+    assert found.dev_passes < 0.8 * full.dev_passes
+    chosen = min(found.cutoffs[:51], key=lambda one: (one.errors, one.p))
+    same = next(one for one in full.cutoffs if one.p == chosen.p)
+    assert (chosen.share, chosen.wer, chosen.errors) == (1.0, same.wer, same.errors)
+
+
+def test_equals_have_the_smallest_cutoff_although_the_middle_is_tried_first():
+    panel = Panel(World({}, {"conv.1": 6000}))
+    found = stablequant(
+        LAYERS, panel.world.tables(), Jury(panel.words, panel.errors), cutoffs=(0.1, 0.2, 0.3, 0.4)
+    )
+    assert found.p_opt == {"conv.1": 0.1}
+
+
+def test_a_table_that_was_scored_is_not_raced_again():
+    panel = Panel(World({}, {"conv.0": 900}))
+    counted = CountingEvaluator(Jury(panel.words, panel.errors))
+    table = panel.world.activations(["conv.0"], "max", 8)
+    score = counted(table)
+    before = panel.heard
+    heat = counted.compete(table, table, margin=-0.5)
+    assert (heat.errors, heat.lost, panel.heard) == (score.errors, False, before)
+    assert (counted.requests, counted.passes) == (2, 1)

@@ -97,6 +97,9 @@ class SearchRecipe(SharedRecipe):
         checked(parse_cutoffs),
         Field(description="Cut-offs to try, start:stop:step in percent of the largest magnitudes."),
     ] = "0:0.5:0.01"
+    full_search: Annotated[
+        bool, Field(description="Evaluate also those candidates to the end that have clearly lost.")
+    ] = False
 
     @property
     def cutoff_grid(self) -> tuple[float, ...]:

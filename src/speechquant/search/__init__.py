@@ -3,6 +3,7 @@
 from speechquant.search.adaptive import layer_adaptive
 from speechquant.search.cache import CountingEvaluator, DevScore
 from speechquant.search.plain import plain
+from speechquant.search.race import ALPHA, Heat, Jury, race
 from speechquant.search.result import CutoffScore, LayerSensitivity, SearchResult
 from speechquant.search.stablequant import (
     CUTOFFS,
@@ -15,17 +16,21 @@ from speechquant.search.stablequant import (
 )
 
 __all__ = [
+    "ALPHA",
     "CUTOFFS",
     "GAMMA",
     "CountingEvaluator",
     "CutoffScore",
     "DevScore",
+    "Heat",
+    "Jury",
     "LayerSensitivity",
     "SearchResult",
     "Tables",
     "layer_adaptive",
     "plain",
     "quantize_with",
+    "race",
     "search_cutoffs",
     "select_layers",
     "stablequant",

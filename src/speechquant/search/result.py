@@ -15,22 +15,30 @@ __all__ = ["CutoffScore", "LayerSensitivity", "SearchResult"]
 
 @dataclass(frozen=True, slots=True)
 class LayerSensitivity:
-    """Stage 1 for one layer: the WER (percent) with only this layer quantized, and its distance to float."""
+    """Stage 1 for one layer: the WER (percent) with only this layer quantized, and its distance to float.
+
+    `share` is the part of the words on which that was decided; below 1 the figures are estimates.
+    """
 
     layer: str
     wer: float
     delta: float
     selected: bool
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class CutoffScore:
-    """Stage 2 for one cut-off `p` in percent. `layer` is None while all selected layers share one."""
+    """Stage 2 for one cut-off `p` in percent. `layer` is None while all selected layers share one.
+
+    `share` is the part of the words that the candidate was evaluated on; below 1 it has lost, by estimates.
+    """
 
     p: float
     wer: float
     errors: int
     layer: str | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +47,7 @@ class SearchResult:
 
     `p_opt` maps each selected layer to its cut-off in percent (all equal unless searched per layer).
     `dev_passes` counts passes over the development set, `dev_requests` the evaluations asked for; the difference
-    was answered without running the model.
+    was answered without running the model, or after a part of the set.
     """
 
     table: ScaleTable

@@ -97,7 +97,7 @@ def _search(
         return layer_adaptive(
             bench.layers,
             bench.tables(histograms),
-            lambda table: bench.simulate(table, evaluator, speech).errors,
+            bench.scorer(evaluator, speech),
             calibrator=recipe.method,
             bits=recipe.bit_widths,
             gamma=recipe.gamma,

@@ -98,11 +98,22 @@ def _search(search: SearchResult) -> dict[str, Any]:
         "selected_layers": list(search.selected_layers),
         "p_opt": shared_or_by_layer(search.p_opt),
         "sensitivity": {
-            item.layer: {"wer": item.wer, "delta": item.delta, "selected": item.selected}
+            item.layer: {
+                "wer": item.wer,
+                "delta": item.delta,
+                "selected": item.selected,
+                "share": item.share,
+            }
             for item in search.sensitivity
         },
         "cutoffs": [
-            {"p": item.p, "wer": item.wer, "errors": item.errors, "layer": item.layer}
+            {
+                "p": item.p,
+                "wer": item.wer,
+                "errors": item.errors,
+                "layer": item.layer,
+                "share": item.share,
+            }
             for item in search.cutoffs
         ],
         "dev_passes": search.dev_passes,

@@ -11,6 +11,8 @@ from itertools import chain
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from speechquant.data import Corpus, Skipped, iter_loaded, nothing_usable
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
@@ -23,13 +25,15 @@ from speechquant.numerics import (
     load_histograms,
     save_histograms,
 )
-from speechquant.search import Tables, plain, stablequant
+from speechquant.search import Jury, Tables, plain, stablequant
 from speechquant.simulation import activation_table, observe, quantized, weight_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.progress import Advance, Progress
@@ -236,9 +240,7 @@ class Workbench:
                 step += 1
                 advance(min(step, expected), expected, what)
 
-            def score(table: ScaleTable) -> Any:
-                return self.simulate(table, evaluator, dev).errors
-
+            score = self.scorer(evaluator, dev, whole=recipe.scales_by != "stablequant")
             if recipe.scales_by != "stablequant":
                 tell(recipe.scales_by)
                 return plain(self.layers, tables, score, calibrator=recipe.method, bits=recipe.bit_widths)
@@ -255,6 +257,26 @@ class Workbench:
                 per_layer=recipe.per_layer,
                 on_step=tell,
             )
+
+    def scorer(
+        self, evaluator: Evaluator, dev: Corpus, *, whole: bool = False
+    ) -> Callable[[ScaleTable], Any]:
+        """What a search asks for scores on `dev`: a jury that hears parts of it, unless all is asked for."""
+        if whole or self.recipe.full_search:
+            return lambda table: self.simulate(table, evaluator, dev).errors
+        heard = self.simulate(ScaleTable({}), evaluator, dev).score.utterances
+        by_id = {utterance.id: utterance for utterance in dev}
+        usable = [by_id[one.id] for one in heard]
+        words = np.array([one.errors.words for one in heard])
+
+        def errors(table: ScaleTable, part: NDArray[np.int64]) -> NDArray[np.int64]:
+            # Speech without a single word cannot be scored alone.
+            asked = part if words[part].any() else np.append(part, words.argmax())
+            corpus = Corpus(dev.name, tuple(usable[index] for index in asked))
+            found = self.simulate(table, evaluator, corpus).score.utterances
+            return np.array([one.errors.errors for one in found[: len(part)]], dtype=np.int64)
+
+        return Jury(words, errors, self.recipe.seed)
 
     def plain(self, histograms: Mapping[str, Histogram], calibrator: str) -> ScaleTable:
         """All layers by one calibrator, no search; "max" is what most tools start from.
