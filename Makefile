@@ -14,11 +14,8 @@ BIN := .venv/bin
 demo: .venv/.stamp
 	$(BIN)/speechquant quantize demo -o build/demo
 
-# In two processes: behind the tests of jobs, those of learning have ended in a segmentation fault, which neither does
-# alone; the cause is not found yet.
 test: .venv/.stamp
-	$(BIN)/pytest --ignore=tests/learn
-	$(BIN)/pytest tests/learn
+	$(BIN)/pytest
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import openvino
-
-from speechquant.engines.openvino import OpenVINOGraph
+from speechquant.engines.openvino import OpenVINOGraph, shared_core
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import openvino
 
 __all__ = ["CompiledGraph", "compiled"]
 
@@ -34,4 +34,4 @@ def compiled(model: openvino.Model | Path, part: str, precision: str, threads: i
     if part == "step":
         # Its fused attention over a growing cache is wrong from 16 keys on (docs/engines.md).
         settings["SNIPPETS_MODE"] = "DISABLE"
-    return openvino.Core().compile_model(model, "CPU", settings)
+    return shared_core().compile_model(model, "CPU", settings)

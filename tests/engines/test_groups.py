@@ -60,7 +60,7 @@ def on_grid(model, table):
 
 def run(engine, path, feeds):
     if engine == "openvino":
-        graph = OpenVINOGraph(openvino.Core(), path, EXACT)
+        graph = OpenVINOGraph(path, EXACT)
         found = graph.run({name: graph.put(value) for name, value in feeds.items()})
         return [found[name] for name in graph.outputs]
     # Without our session options: the file alone must keep activations in float.

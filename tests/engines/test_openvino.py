@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import openvino
 import pytest
 import torch
 from engine_checks import ALL, assert_threads_may_share, noise_ratio, torch_outputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from speechquant.engines.manifest import Manifest
     from speechquant.engines.options import Precision
 
-__all__ = ["OpenVINOGraph", "open_recognizer"]
+__all__ = ["OpenVINOGraph", "open_recognizer", "shared_core"]
 
 _DEVICE = "CPU"
 _PRODUCTS = frozenset({"Convolution", "FullyConnected", "MatMul"})
@@ -46,13 +47,12 @@ def open_recognizer(
         ArtifactError: a file is missing.
         EngineError: OpenVINO refuses a graph, or the processor has not the precision that is asked for.
     """
-    core = openvino.Core()
-    precision = _precision(core, options.precision, manifest.runtime.task)
+    precision = _precision(options.precision, manifest.runtime.task)
     settings = replace(options, precision=precision)
     return recognizer_of(
         manifest,
         vocabulary,
-        lambda part: OpenVINOGraph(core, manifest.path(folder, part), settings),
+        lambda part: OpenVINOGraph(manifest.path(folder, part), settings),
         backend="openvino",
         version=f"{openvino.__version__} {precision}",
     )
@@ -64,8 +64,8 @@ class OpenVINOGraph:
     Every thread has an infer request of its own. Shapes stay dynamic, so a new length compiles nothing.
     """
 
-    def __init__(self, core: openvino.Core, path: Path, options: EngineOptions) -> None:
-        self._compiled = _compile(core, path, options)
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        self._compiled = _compile(path, options)
         self.outputs = tuple(output.get_any_name() for output in self._compiled.outputs)
         self._local = threading.local()
 
@@ -101,7 +101,7 @@ def integer_nodes(path: Path, nodes: Sequence[str]) -> set[str]:
 @register_reader("openvino")
 def read_nodes(path: Path, nodes: Sequence[str]) -> Reading:
     """Which of `nodes` OpenVINO computes from 8-bit integers, and whose weight it keeps in 4 bits."""
-    compiled = _compile(openvino.Core(), path, EngineOptions(threads=1))
+    compiled = _compile(path, EngineOptions(threads=1))
     integer: set[str] = set()
     small: set[str] = set()
     for operator in compiled.get_runtime_model().get_ordered_ops():
@@ -141,7 +141,18 @@ def _text(operator: openvino.Node, key: str) -> str:
     return str(info[key].astype(str)) if key in info else ""
 
 
-def _compile(core: openvino.Core, path: Path, options: EngineOptions) -> openvino.CompiledModel:
+@cache
+def shared_core() -> openvino.Core:
+    """The one core of the process, for everything that compiles.
+
+    The plugin for CPUs gives the thread that creates it another stack for signal handlers, and frees it with the core
+    (2026.4). Of two cores that do not end in the reverse order of their beginning one leaves a stack behind that is
+    freed already, on which the next Ctrl-C kills the process. A core that never ends leaves none.
+    """
+    return openvino.Core()
+
+
+def _compile(path: Path, options: EngineOptions) -> openvino.CompiledModel:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -157,23 +168,24 @@ def _compile(core: openvino.Core, path: Path, options: EngineOptions) -> openvin
     if options.cache is not None:
         settings["CACHE_DIR"] = str(options.cache)
     try:
+        core = shared_core()
         return core.compile_model(core.read_model(path), _DEVICE, settings)
     except Exception as error:  # every failure of the engine is a RuntimeError with several lines
         reason = str(error).strip().splitlines()[-1]
         raise EngineError(f"OpenVINO cannot load {path}: {reason}; export the model again") from error
 
 
-def _precision(core: openvino.Core, wanted: Precision | None, task: Task) -> Precision:
+def _precision(wanted: Precision | None, task: Task) -> Precision:
     """What everything but 8-bit integers is computed in; by default bf16 for CTC where the processor has it.
 
     Sequence-to-sequence models stay in f32 unless bf16 is asked for: Moonshine's encoder, with values up to 2800
     in its residual stream, loses words in bf16 even where nothing is quantized.
     """
-    able = _able(core)
+    able = _able()
     if wanted == "bf16" and not able:
         raise EngineError("this processor has no bf16; take precision f32")
     return wanted or ("bf16" if able and task == "ctc" else "f32")
 
 
-def _able(core: openvino.Core) -> bool:
-    return "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+def _able() -> bool:
+    return "BF16" in shared_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
