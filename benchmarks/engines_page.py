@@ -10,15 +10,19 @@ from goals import goal_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from goals import Row
+
 __all__ = ["page"]
 
 GOAL_SECONDS = "10"
 _LEGEND = """{threads} threads, batch 1, one utterance of real speech per call, medians of {repeats} turns in which
 every system runs once, in changing order (those of which ratios are taken in the same turns, then the others); a ratio
 is the median of the ratios within a turn. Peers are made from the same float model with the same recordings and run
-with their engine's default settings; of several variants the fastest is the one that counts, also where it loses words;
-of ours only those count that do not. Architectures of full size have random weights, on which speed does not depend.
-PyTorch's load time and memory include the conversion from float32."""
+with their engine's default settings; of several variants, ours or theirs, the fastest counts that does not lose words:
+whose WER on the trained model of the same kind is not significantly above that of float (p < 0.05). A peer that is
+faster and does lose words is named behind †, with the ratio against it. Architectures of full size have random weights,
+on which speed does not depend. PyTorch's load time and memory include the conversion from float32."""
+_MARK = "†"
 
 
 def page(models: Sequence[Mapping[str, Any]], where: Mapping[str, Any]) -> list[str]:
@@ -60,11 +64,12 @@ def _goals(model: Mapping[str, Any]) -> list[str]:
         lines.append(
             [
                 row.what,
-                f"**{_number(row.value, unit)}**" if row.value is not None else "",
+                _measured(row),
                 _number(row.least, unit),
                 _number(row.aim, unit),
                 row.reached,
-                " / ".join(names.get(key, key) for key in (row.ours, row.peer) if key),
+                " / ".join(names.get(key, key) for key in (row.ours, row.peer) if key)
+                + (f"; {_MARK} {names.get(row.faster, row.faster)}" if row.faster else ""),
             ]
         )
     head = [f"at {GOAL_SECONDS} s", "measured", "at least", "aim", "reached", "by / against"]
@@ -81,7 +86,7 @@ def _lengths(model: Mapping[str, Any]) -> list[str]:
         for rows in zip(*columns, strict=True):
             if rows[0].unit == "x":
                 what = rows[0].what + (", encoder alone" if kind == "encoder" else "")
-                lines.append([what, *(_number(row.value, "x") for row in rows)])
+                lines.append([what, *(_both(row) for row in rows)])
     return table(["ratio", *(f"{one} s" for one in seconds)], lines)
 
 
@@ -158,6 +163,17 @@ def _fidelity(found: Mapping[str, Any] | None) -> list[str]:
     p_value = "" if found["p_value"] is None else f", p {found['p_value']:.3f}"
     worse = " **worse than float**" if found["worse"] else ""
     return [sqnr, f"{found['agreement']:.2f}", f"{found['wer']:.2f}{p_value}{worse}"]
+
+
+def _measured(row: Row) -> str:
+    """The figure that counts in bold, and beside it that against a peer which loses words."""
+    figure = "" if row.value is None else f"**{_number(row.value, row.unit.split()[0])}**"
+    against = "" if row.against_faster is None else f"({_MARK} {_number(row.against_faster, 'x')})"
+    return " ".join(part for part in (figure, against) if part)
+
+
+def _both(row: Row) -> str:
+    return _measured(row).replace("**", "")
 
 
 def _number(value: float | None, unit: str) -> str:

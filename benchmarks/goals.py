@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 __all__ = ["CONTENDERS", "GOALS", "Goal", "Row", "fastest", "goal_rows", "joined", "ratio"]
 
@@ -16,7 +17,9 @@ FLOAT32 = ("ort-f32", "ov-f32")
 ORT = ("ort-int8",)
 OPENVINO = ("ov-int8-f32", "ov-int8-bf16")
 DYNAMIC = ("ort-dynamic", "ort-dynamic-best")
-NNCF = ("nncf-f32", "nncf-bf16", "nncf-transformer-f32", "nncf-transformer-bf16")
+NNCF = tuple(
+    f"{kind}-{rest}" for kind in ("nncf", "nncf-transformer", "nncf-control") for rest in ("f32", "bf16")
+)
 SIGNIFICANT = 0.05
 MEGABYTE = 1e6
 
@@ -38,7 +41,11 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A goal with what was measured: the figure, the systems behind it, and whether it counts."""
+    """A goal with what was measured: the figure, the systems behind it, and whether it counts.
+
+    `faster` is a peer that is faster than `peer` but loses words, so that it is no bar; `against_faster` is the ratio
+    that it would give.
+    """
 
     what: str
     unit: str
@@ -48,6 +55,8 @@ class Row:
     least: float | None = None
     aim: float | None = None
     reached: str = ""
+    faster: str = ""
+    against_faster: float | None = None
 
 
 GOALS = (
@@ -140,22 +149,49 @@ def goal_rows(
         turns: milliseconds of every turn by system.
         size: bytes on disk by system.
         memory: peak resident bytes by system.
-        refused: our systems that do not count, because they lose words.
+        refused: systems that do not count, ours or peers, because they lose words.
     """
     refused = set(refused)
     rows = []
     for goal in GOALS:
         least, aim = (goal.least or {}).get(model), (goal.aim or {}).get(model)
         if goal.unit == "x":
-            ours, peer = fastest(turns, goal.ours, refused), fastest(turns, goal.peers)
-            value = ratio(turns, peer, ours) if ours and peer else None
-        else:
-            ours, peer = goal.ours[0], None
-            found = (size if goal.unit == "MB" else memory).get(ours)
-            value = None if found is None else found / MEGABYTE
-        reached = _reached(value, least, aim, below=goal.unit != "x")
-        rows.append(Row(goal.what, goal.unit, value, ours or "", peer or "", least, aim, reached))
+            rows.append(_against_peers(goal, turns, refused, least, aim))
+            continue
+        found = (size if goal.unit == "MB" else memory).get(goal.ours[0])
+        value = None if found is None else found / MEGABYTE
+        reached = _reached(value, least, aim, below=True)
+        rows.append(Row(goal.what, goal.unit, value, goal.ours[0], "", least, aim, reached))
     return rows
+
+
+def _against_peers(
+    goal: Goal,
+    turns: Mapping[str, Sequence[float]],
+    refused: AbstractSet[str],
+    least: float | None,
+    aim: float | None,
+) -> Row:
+    """A goal that is a ratio. Who loses words may be as fast as he likes, on either side."""
+    ours, peer = fastest(turns, goal.ours, refused), fastest(turns, goal.peers, refused)
+    value = ratio(turns, peer, ours) if ours and peer else None
+    faster = fastest(turns, goal.peers)
+    against = ratio(turns, faster, ours) if ours and faster and faster != peer else None
+    reached = _reached(value, least, aim, below=False)
+    if value is None and against is not None:
+        reached = "no peer keeps its words"
+    return Row(
+        goal.what,
+        goal.unit,
+        value,
+        ours or "",
+        peer or "",
+        least,
+        aim,
+        reached,
+        (faster or "") if against is not None else "",
+        against,
+    )
 
 
 def _reached(value: float | None, least: float | None, aim: float | None, *, below: bool) -> str:

@@ -1,4 +1,5 @@
 import pytest
+from engines_page import page
 from goals import GOALS, fastest, goal_rows, joined, ratio
 
 TURNS = {
@@ -56,6 +57,48 @@ def test_a_faster_system_that_loses_words_does_not_count():
     assert row.value == pytest.approx(1.615, abs=1e-3)  # 200/120, 210/130, 190/125
     none = by_name(refused=["ov-int8-bf16", "ov-int8-f32"])["int8 on OpenVINO against OpenVINO bf16"]
     assert (none.value, none.reached) == (None, "not measured")
+
+
+def test_a_faster_peer_that_loses_words_is_no_bar_but_is_shown():
+    turns = TURNS | {"nncf-transformer-bf16": [120.0, 150.0, 130.0]}
+    what = "int8 on OpenVINO against NNCF int8"
+    row = by_name(turns=turns, refused=["nncf-bf16"])[what]
+    assert (row.peer, row.value, row.reached) == ("nncf-transformer-bf16", 1.3, "aim")
+    assert (row.faster, row.against_faster) == ("nncf-bf16", pytest.approx(1.05))
+    row = by_name(turns=turns, refused=["nncf-transformer-bf16"])[what]
+    assert (row.peer, row.faster, row.against_faster) == ("nncf-bf16", "", None)
+
+
+def test_without_a_peer_that_keeps_its_words_there_is_no_verdict():
+    row = by_name(refused=["nncf-bf16"])["int8 on OpenVINO against NNCF int8"]
+    assert (row.value, row.reached) == (None, "no peer keeps its words")
+    assert (row.faster, row.against_faster) == ("nncf-bf16", pytest.approx(1.05))
+    row = by_name(refused=["nncf-bf16", "ov-int8-bf16", "ov-int8-f32"])["int8 on OpenVINO against NNCF int8"]
+    assert (row.ours, row.reached, row.against_faster) == ("", "not measured", None)
+
+
+def test_both_ratios_stand_in_the_tables():
+    turns = {key: TURNS[key] for key in ("ov-int8-bf16", "nncf-bf16")} | {"nncf-f32": [120.0, 120.0, 120.0]}
+    systems = [
+        {"system": key, "label": key.upper(), "bytes": 0, "footprint": {}, "ours": False, "error": "none"}
+        for key in turns
+    ]
+    lost = {"source": "demo:hubert-mini", "worse": True}
+    model = {
+        "model": "wav2vec2-base",
+        "systems": systems,
+        "latency": {"10": {"turns": turns, "tokens": {}}},
+        "encoder": {},
+        "realtime": {},
+        "fidelity": {"nncf-bf16": lost},
+    }
+    where = dict.fromkeys(("about", "threads", "repeats", "command", "commit", "machine"), "") | {
+        "versions": {}
+    }
+    text = "\n".join(page([model], where))
+    goal = "| **1.20x** († 1.05x) | 1.00x | 1.20x | aim | OV-INT8-BF16 / NNCF-F32; † NNCF-BF16 |"
+    assert f"| int8 on OpenVINO against NNCF int8 {goal}" in text
+    assert "| int8 on OpenVINO against NNCF int8 | 1.20x († 1.05x) |" in text
 
 
 def test_sizes_and_memory_are_to_be_below_their_goals():
