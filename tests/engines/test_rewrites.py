@@ -30,11 +30,14 @@ class Normalised(torch.nn.Module):
 
 
 class Rotary(torch.nn.Module):
-    """Queries of two heads, the first channels rotated: in neighbouring pairs, or one half against the other."""
+    """Queries of two heads, the first channels rotated: in neighbouring pairs, or one half against the other.
 
-    def __init__(self, rotated, halves):
+    `odd` says which channels are the second of each pair.
+    """
+
+    def __init__(self, rotated, halves, odd=slice(1, None, 2)):
         super().__init__()
-        self.rotated, self.halves = rotated, halves
+        self.rotated, self.halves, self.odd = rotated, halves, odd
         self.project = torch.nn.Linear(12, 2 * 12)
 
     def forward(self, x):
@@ -46,7 +49,7 @@ class Rotary(torch.nn.Module):
             a, b = part.chunk(2, -1)
             turned = torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
         else:
-            a, b = part[..., 0::2], part[..., 1::2]
+            a, b = part[..., 0::2], part[..., self.odd]
             turned = torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
         return torch.cat((turned, kept), -1)
 
@@ -122,6 +125,15 @@ def test_neighbours_rotated_in_pairs_are_one_operator(tmp_path, bench, rotated):
 
 def test_halves_rotated_against_each_other_are_left_alone(tmp_path, bench):
     module = Rotary(8, halves=True)
+    export_onnx(bench(module, torch.randn(1, 9, 12), axis=1), None, tmp_path)
+    assert "RotaryEmbedding" not in operators(tmp_path)
+    x = np.random.default_rng(0).standard_normal((1, 23, 12)).astype(np.float32)
+    np.testing.assert_allclose(run(tmp_path, x), tanh(module, x), atol=2e-6)
+
+
+@pytest.mark.parametrize("odd", [slice(0, None, 2), slice(1, 2, 2), slice(4, None)])
+def test_channels_rotated_with_others_than_their_neighbours_are_left_alone(tmp_path, bench, odd):
+    module = Rotary(8, halves=False, odd=odd)
     export_onnx(bench(module, torch.randn(1, 9, 12), axis=1), None, tmp_path)
     assert "RotaryEmbedding" not in operators(tmp_path)
     x = np.random.default_rng(0).standard_normal((1, 23, 12)).astype(np.float32)
