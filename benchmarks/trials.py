@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime
 from harness import provenance
 from onnx import TensorProto, helper, numpy_helper
 
 from speechquant.engines import session
 from speechquant.engines.export import export_onnx
+from speechquant.engines.export.builder import Builder, replace
 from speechquant.engines.export.dialects import convolution
 from speechquant.engines.export.dialects import onnxruntime as dialect
+from speechquant.engines.export.multihead import fuse_attention
 from speechquant.engines.latency import take_turns
 from speechquant.models import load_model
 from speechquant.models.random import random_model
@@ -36,6 +39,43 @@ if TYPE_CHECKING:
 
 EXPORT = "speechquant.engines.export.dialects"
 WARMUP = 2
+MICROSOFT = "com.microsoft"
+PLAIN = "products and a softmax"
+
+
+def projected_inside(model: ir.Model) -> int:
+    """Attention that multiplies by the weights of query, key and value itself, in integers."""
+    found = fuse_attention(model)
+    for node in tuple(model.graph):
+        if node.op_type != "MultiHeadAttention":
+            continue
+        integers, weight, step, scales, zero, _, bias = source(source(node)).inputs
+        zeros = Builder(model.graph, node, node.name or "").const(
+            np.zeros(scales.shape.numpy(), np.int8), "zeros"
+        )
+        inputs = [integers, weight, bias, step, scales, None, zero, zeros]
+        heads = [ir.AttrInt64("num_heads", node.attributes.get_int("num_heads"))]
+        new = ir.Node(MICROSOFT, "QAttention", inputs, heads, name=f"{node.name}/projected")
+        new.outputs[0].name = f"{node.name}/projected"
+        model.graph.insert_before(node, new)
+        replace(node.outputs[0], new.outputs[0])
+    return found
+
+
+def source(node: ir.Node) -> ir.Node:
+    """The node that makes the first input."""
+    return node.inputs[0].producer()
+
+
+def own_gelu(model: ir.Model) -> int:
+    """ONNX Runtime's operator for GELU in the place of the standard one."""
+    for node in model.graph:
+        if node.op_type == "Gelu":
+            node.domain = MICROSOFT
+            node.attributes.pop("approximate", None)
+    return fuse_attention(model)
+
+
 # Name -> what is replaced while the graph is written, and what the engine leaves out beyond the usual.
 GRAPHS: dict[str, tuple[str, dict[str, Any], list[str] | None]] = {
     "as written": ("", {}, None),
@@ -51,6 +91,13 @@ GRAPHS: dict[str, tuple[str, dict[str, Any], list[str] | None]] = {
         {"onnxruntime.fuse": lambda jobs, **_: [[job] for job in jobs]},
         None,
     ),
+    "attention by products and a softmax": ("", {"onnxruntime.fuse_attention": lambda _: 0}, None),
+    "attention with its projections inside": (
+        "QAttention",
+        {"onnxruntime.fuse_attention": projected_inside},
+        None,
+    ),
+    "ONNX Runtime's own GELU": ("com.microsoft.Gelu", {"onnxruntime.fuse_attention": own_gelu}, None),
     "positional convolution by single frames": ("", {"convolution._BLOCK": 1}, None),
     "positional convolution by 4 frames": ("", {"convolution._BLOCK": 4}, None),
 }
@@ -71,8 +118,7 @@ def main() -> None:
     where = provenance(__doc__ or "")
     graphs = whole_models(options)
     frames = int(options.seconds * 16_000 - 400) // 320 + 1
-    alone = attention(frames, options)
-    rows = {"graphs": graphs, "attention": alone}
+    rows = {"graphs": graphs, "attention": attention(frames, options), "biased": biased(frames, options)}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".json").write_text(
         json.dumps({**where, **rows}, indent=1) + "\n", encoding="utf-8"
@@ -150,8 +196,8 @@ def attention(
     rng = np.random.default_rng(0)
     feed = {name: rng.normal(size=(1, frames, width)).astype(np.float32) for name in "qkv"}
     ways = {
-        "products and a softmax": (plain(), "as written"),
-        "MultiHeadAttention": ([ms("MultiHeadAttention", "q k v", "y", num_heads=heads)], "one operator"),
+        "MultiHeadAttention": ([ms("MultiHeadAttention", "q k v", "y", num_heads=heads)], "as written"),
+        PLAIN: (plain(), "what PyTorch writes"),
         "Attention of opset 23": (
             [helper.make_node("Attention", ["q", "k", "v"], ["y"], q_num_heads=heads, kv_num_heads=heads)],
             "one operator",
@@ -159,10 +205,35 @@ def attention(
         "transposes inside the products": (strided(width, heads), "transBatchA, transBatchB; batch 1 only"),
         "integer products": (integer(width, heads), "uint8 scores and probabilities, int8 keys and values"),
     }
-    runners = {
-        name: Runner(_session(nodes, heads, width, options), feed) for name, (nodes, _) in ways.items()
+    return compared(ways, feed, heads, options)
+
+
+def biased(
+    frames: int, options: argparse.Namespace, heads: int = 12, width: int = 768
+) -> list[dict[str, Any]]:
+    """The same with something on top of the scores, as models with relative positions have it."""
+    rng = np.random.default_rng(0)
+    feed = {name: rng.normal(size=(1, frames, width)).astype(np.float32) for name in "qkv"}
+    feed["b"] = rng.normal(size=(1, heads, frames, frames)).astype(np.float32)
+    fused = helper.make_node(
+        "MultiHeadAttention", ["q", "k", "v", "", "", "b"], ["y"], domain=MICROSOFT, num_heads=heads
+    )
+    ways = {
+        "MultiHeadAttention": ([fused], "as written"),
+        PLAIN: (plain(bias=True), "what PyTorch writes"),
     }
-    expected = runners["products and a softmax"].session.run(None, feed)[0]
+    return compared(ways, feed, heads, options)
+
+
+def compared(
+    ways: Mapping[str, tuple[list[Any], str]],
+    feed: Mapping[str, Any],
+    heads: int,
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """Ways in turns, and what they differ from products and a softmax."""
+    runners = {name: Runner(_session(nodes, heads, feed, options), feed) for name, (nodes, _) in ways.items()}
+    expected = runners[PLAIN].session.run(None, feed)[0]
     rows = turns(runners, options.repeats, {name: what for name, (_, what) in ways.items()})
     for row in rows:
         error = runners[row["name"]].session.run(None, feed)[0] - expected
@@ -172,7 +243,7 @@ def attention(
 
 def ms(op: str, inputs: str, output: str, **settings: Any) -> Any:
     """An operator of ONNX Runtime's own."""
-    return helper.make_node(op, inputs.split(), [output], domain="com.microsoft", **settings)
+    return helper.make_node(op, inputs.split(), [output], domain=MICROSOFT, **settings)
 
 
 def std(op: str, inputs: str, output: str, **settings: Any) -> Any:
@@ -180,14 +251,15 @@ def std(op: str, inputs: str, output: str, **settings: Any) -> Any:
     return helper.make_node(op, inputs.split(), [output], **settings)
 
 
-def plain() -> list[Any]:
+def plain(*, bias: bool = False) -> list[Any]:
     """What PyTorch writes."""
     nodes = [std("Reshape", f"{x} split", f"{x}4") for x in "qkv"]
     nodes += [std("Transpose", f"{x}4", f"{x}t", perm=[0, 2, 1, 3]) for x in "qv"]
     nodes += [std("Transpose", "k4", "kt", perm=[0, 2, 3, 1]), std("MatMul", "qt kt", "s")]
+    nodes += [std("Mul", "s root", "scaled")]
+    nodes += [std("Add", "scaled b", "biased")] if bias else []
     nodes += [
-        std("Mul", "s root", "scaled"),
-        std("Softmax", "scaled", "p", axis=-1),
+        std("Softmax", "biased" if bias else "scaled", "p", axis=-1),
         std("MatMul", "p vt", "o"),
     ]
     return [*nodes, std("Transpose", "o", "ot", perm=[0, 2, 1, 3]), std("Reshape", "ot join", "y")]
@@ -215,7 +287,8 @@ def integer(width: int, heads: int) -> list[Any]:
     return [*nodes, std("Transpose", "o", "ot", perm=[0, 2, 1, 3]), std("Reshape", "ot join", "y")]
 
 
-def _session(nodes: list[Any], heads: int, width: int, options: argparse.Namespace) -> Any:
+def _session(nodes: list[Any], heads: int, feed: Mapping[str, Any], options: argparse.Namespace) -> Any:
+    width = feed["q"].shape[-1]
     root, step = np.float32((width / heads) ** -0.5), np.float32(4.5 / 127)
     constants = {
         "split": np.array([0, 0, heads, width // heads]),
@@ -234,11 +307,11 @@ def _session(nodes: list[Any], heads: int, width: int, options: argparse.Namespa
     graph = helper.make_graph(
         nodes,
         "attention",
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, [1, "time", width]) for x in "qkv"],
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, dynamic(value)) for x, value in feed.items()],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items() if name in read],
     )
-    imports = [helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)]
+    imports = [helper.make_opsetid("", 23), helper.make_opsetid(MICROSOFT, 1)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
@@ -247,6 +320,12 @@ def _session(nodes: list[Any], heads: int, width: int, options: argparse.Namespa
     return onnxruntime.InferenceSession(
         model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
     )
+
+
+def dynamic(value: Any) -> list[int | str]:
+    """A shape whose number of frames is not known beforehand."""
+    frames = value.shape[-2]
+    return ["time" if size == frames else size for size in value.shape]
 
 
 def turns(runners: Mapping[str, Any], repeats: int, about: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -270,7 +349,12 @@ def page(where: Mapping[str, Any], rows: Mapping[str, Any], options: argparse.Na
     lines += [f"{options.arch}, {options.seconds:g} s of audio, batch 1, {options.threads} threads,"]
     lines += [f"{options.repeats} turns in changing order. Speed: how many times as fast as the first row,"]
     lines += ["median over the turns (quartiles); below 1 is slower.", ""]
-    for title, table in (("whole model", rows["graphs"]), ("attention alone", rows["attention"])):
+    titles = {
+        "graphs": "whole model",
+        "attention": "attention alone",
+        "biased": "attention with a bias on its scores",
+    }
+    for title, table in ((titles[key], table) for key, table in rows.items()):
         noisy = "sqnr_db" in table[0]
         head = [title, "what", "ms", "speed", *(["SQNR dB"] if noisy else [])]
         lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
