@@ -61,11 +61,11 @@ class MixedRecipe(SharedRecipe):
     ] = 0.5
     bit_learning_rate: Annotated[
         float, Field(gt=0, description="Peak learning rate of the logits of bits.")
-    ] = 0.05
+    ] = 0.1
     gumbel_start: Annotated[float, Field(gt=0, description="Temperature of the Gumbel-Softmax at first.")] = (
         1.0
     )
-    gumbel_end: Annotated[float, Field(gt=0, description="The same when bits settle.")] = 0.1
+    gumbel_end: Annotated[float, Field(gt=0, description="The same when bits settle.")] = 0.3
     second_pass: Annotated[
         int, Field(ge=0, description="Further updates with frozen bits after one-stage learning.")
     ] = 0

@@ -19,7 +19,7 @@ class Choice:
     """What one matrix got: its bits, and by bits its cost and its bytes on disk.
 
     The cost is in nats per position where a criterion measured it. Where bits were learned it is how far the
-    logit is below the largest one; where nothing was searched there is none.
+    logits on the way to these bits are below the largest one; where nothing was searched there is none.
     """
 
     module: str

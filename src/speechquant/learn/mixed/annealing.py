@@ -28,7 +28,7 @@ class Annealing:
 
     updates: int
     hot: float = 1.0
-    cold: float = 0.1
+    cold: float = 0.3
 
     def temperature(self, step: int) -> float:
         """In the update after `step` finished ones."""

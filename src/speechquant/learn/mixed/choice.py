@@ -50,7 +50,7 @@ class SearchPlan:
     limit: int | None = None
     penalty: float = 0.0
     curvature: float = 1.0
-    gain: float = 10.0
+    gain: float = 3.0
     paths: int = 2
     threshold: float = 0.01
     seed: int = 0
@@ -77,11 +77,14 @@ def groups_of(candidates: Candidates, unit: Unit, *, in_bytes: bool) -> tuple[Gr
 class BitChoice(nn.Module):
     """Logits of the candidates of every group, trained together with the weights.
 
-    The budget is an inequality of the expected size, by the augmented Lagrangian (Nocedal and Wright 2006,
-    section 17.4). It is taken relative to the limit and times the number of groups, so that multipliers mean
-    the same for small and large models: the loss that one group more or less of full size is worth. After the
-    search the bits are settled: those with the largest logits, and where these exceed the budget the largest
-    sum of logits within it, by the integer programme.
+    The expected size is held at the budget by the augmented Lagrangian (Nocedal and Wright 2006, section 17.3): an
+    equation, not an inequality, so that a multiplier that went too far comes back. The excess is relative to the
+    limit and counts once per group, so that multipliers mean the same for small and large models.
+
+    After the search the bits are settled: those with the largest logits, and where these exceed the budget, what
+    the integer programme finds within it at the least distance from the largest logits. Bits that are further away
+    cost the distances of all candidates on the way: those that were hardly ever drawn have kept the logit that
+    they began with, which says nothing.
 
     Args:
         groups: matrices that share their bits.
@@ -118,7 +121,7 @@ class BitChoice(nn.Module):
             return
         rate = self.plan.gain / self.plan.annealing.updates
         with torch.no_grad():
-            self.multiplier.add_(rate * self._excess()).clamp_(min=0)
+            self.multiplier.add_(rate * self._excess())
 
     def shares(self, module: str) -> tuple[tuple[int, ...], torch.Tensor]:
         """Which candidates of a matrix count in this update, and how much."""
@@ -139,9 +142,8 @@ class BitChoice(nn.Module):
             return self.multiplier.new_zeros(())
         if self.plan.limit is None:
             return self.plan.penalty * self._average(self._probabilities())
-        held, excess = self.multiplier, self._excess()
-        active = (held + self.plan.curvature * excess).clamp(min=0)
-        return len(self.groups) * (active.square() - held.square()) / (2 * self.plan.curvature)
+        excess = self._excess()
+        return len(self.groups) * (self.multiplier * excess + self.plan.curvature / 2 * excess.square())
 
     def bits(self) -> dict[str, int]:
         """The bits of every matrix, if the search ended now."""
@@ -176,7 +178,7 @@ class BitChoice(nn.Module):
         )
 
     def preferences(self) -> dict[str, dict[int, float]]:
-        """By module and bits, how far the logit is below the largest one."""
+        """By module and bits, how far the logits on the way there are below the largest one, summed."""
         return {
             module: costs
             for group, costs in zip(self.groups, self._costs(), strict=True)
@@ -215,7 +217,7 @@ class BitChoice(nn.Module):
 
     def _costs(self) -> list[dict[int, float]]:
         below = (self.logits.max(dim=1, keepdim=True).values - self.logits).detach().double().tolist()
-        return [dict(zip(self.widths, row, strict=True)) for row in below]
+        return [dict(zip(self.widths, _along(row), strict=True)) for row in below]
 
     def _chosen(self) -> list[int]:
         """Places of the widths, by group."""
@@ -225,3 +227,12 @@ class BitChoice(nn.Module):
         widths = solve(self._costs(), [group.sizes for group in self.groups], self.plan.limit)
         assert widths is not None
         return [self.widths.index(width) for width in widths]
+
+
+def _along(below: Sequence[float]) -> list[float]:
+    """Costs from distances to the largest logit: the sum of all that are passed on the way from there."""
+    best = min(range(len(below)), key=below.__getitem__)
+    return [
+        sum(below[place : best + 1]) if place < best else sum(below[best : place + 1])
+        for place in range(len(below))
+    ]
