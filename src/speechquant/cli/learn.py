@@ -9,13 +9,15 @@ from speechquant.jobs.learn_recipe import LearnRecipe
 
 __all__ = ["learn"]
 
-_HELP = """Train a speech model with its quantizers in place, or without them as a control.
+_HELP = """Train a speech model with its quantizers in place, or make its weights small to a budget.
 
 Examples:
 
     speechquant learn demo --train train.jsonl --dev demo:dev --test demo:test --bits w6a6 -o out
 
     speechquant learn demo --train train.jsonl --dev demo:dev --method float -o control
+
+    speechquant learn demo --train train.jsonl --dev demo:dev --method one-stage --average-bits 3.5 -o out
 
     speechquant learn ./my-model --train train/ --dev dev/ --start stablequant-artifact -o out
 """
