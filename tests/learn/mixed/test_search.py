@@ -234,6 +234,7 @@ def test_budgets_leave_room_and_files_stay_within(model):
     chosen = {m.site.module: 4 for m in candidates.matrices}
     quantizers = MixedWeights.frozen(found, candidates.table(chosen))
     quantizers.candidates = lambda name: next(m for m in candidates.matrices if m.site.name == name).entries
+    frozen = MixedWeights.frozen(found, candidates.table(chosen))
     below = {name: {2: 1.0, 4: 0.0, 8: 1.0} for name in chosen}
     tight = Budget(megabytes=0.98 * sizes[4] / 1e6)
     record = settled(
@@ -249,3 +250,16 @@ def test_budgets_leave_room_and_files_stay_within(model):
     assert size(record.table) <= tight.megabytes * 1e6
     assert 0 < len(record.repaired) < len(chosen) / 2
     assert {c.module for c in record.choices if c.bits != 4} == set(record.repaired)
+    # Frozen bits have nothing else to become.
+    kept = settled(
+        found,
+        candidates,
+        frozen,
+        chosen,
+        budget=tight,
+        criterion="learned",
+        preferences=below,
+        file_size=size,
+    )
+    assert not kept.repaired
+    assert {c.bits for c in kept.choices} == {4}

@@ -89,8 +89,9 @@ def settled(
 ) -> Allocation:
     """The record of bits that were learned or given, with weights and scales as they are after training.
 
-    Where the file is larger than the budget after all, the integer programme changes as few logits' worth of
-    bits as it must, and the record says which matrices got others than they were trained with.
+    Where the file of a search is larger than the budget after all, the integer programme leaves the logits by as
+    little as it must, and the record says which matrices got other bits than they were trained with. Frozen bits
+    stay.
 
     Args:
         model: the trained model.
@@ -106,7 +107,8 @@ def settled(
     table = quantizers.table()
     most = None if budget is None else budget.file_bytes(float_bytes(model))
     known = preferences or {}
-    if budget is None or most is None or file_size is None or not known or file_size(table) <= most:
+    open_to_change = known and any(len(quantizers.candidates(m.site.name)) > 1 for m in candidates.matrices)
+    if budget is None or most is None or file_size is None or not open_to_change or file_size(table) <= most:
         choices = []
         for m in candidates.matrices:
             name, entry = m.site.module, table.entries[m.site.name]
