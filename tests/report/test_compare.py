@@ -92,3 +92,11 @@ def test_files_are_documents():
         root = ET.fromstring(text)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert root[0].tag.endswith("style")
+
+
+def test_rare_shares_are_written_out():
+    rare = AmplitudeSeries("x", (0.0, 1.0, 2.0, 4.0), (1.0, 1e7, 0.2))
+    drawn = ET.fromstring(draw_amplitudes(AmplitudeFigure("a", "A", (rare,)), 700))
+    labels = {one.text.rstrip("\u202f%") for one in drawn.iter() if one.text and one.text.endswith("%")}
+    assert {"0.0001", "0.01", "1", "100"} <= labels
+    assert all(float(label) and "e" not in label for label in labels)

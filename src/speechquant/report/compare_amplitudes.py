@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["AmplitudeFigure", "AmplitudeSeries", "draw_amplitudes"]
 
 _TOP, _BOTTOM, _LEFT, _LINE = 40, 320, 62, 18
+_KEY = 60
 _COLOURS = 7
 _RAREST = 1e-7
 
@@ -58,7 +59,7 @@ class AmplitudeFigure:
 def draw_amplitudes(figure: AmplitudeFigure, width: int) -> str:
     """One line per series, share of its values against |x|; the first bin, which has no lower end, is left out."""
     spoken = "; ".join(f"{s.name} up to {number(s.largest)}" for s in figure.series)
-    rows = math.ceil(sum(text_width(s.name) + 40 for s in figure.series) / (width - _LEFT))
+    rows = math.ceil(sum(text_width(s.name) + _KEY for s in figure.series) / (width - _LEFT))
     top = _TOP + _LINE * (rows - 1)
     canvas = Canvas(width, _BOTTOM + 44, f"{figure.title}: {spoken}")
     lines = {s.name: _points(s) for s in figure.series}
@@ -78,7 +79,7 @@ def draw_amplitudes(figure: AmplitudeFigure, width: int) -> str:
         height = 12 + _LINE * line
         canvas.path([(at, height - 4), (at + 22, height - 4)], f"series {colour}")
         canvas.text((at + 28, height), name, f"key {colour}")
-        at += text_width(name) + 40
+        at += text_width(name) + _KEY
     return canvas.markup()
 
 
@@ -91,4 +92,4 @@ def _points(series: AmplitudeSeries) -> list[tuple[float, float]]:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:g}\N{NARROW NO-BREAK SPACE}%"
+    return f"{100 * value:.9f}".rstrip("0").rstrip(".") + "\N{NARROW NO-BREAK SPACE}%"

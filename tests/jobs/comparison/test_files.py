@@ -119,6 +119,15 @@ def test_amplitudes_are_those_of_numpy():
     assert sum(found.shares) == pytest.approx(1)
 
 
+def test_no_line_is_finer_than_the_histogram():
+    """Values spread evenly inside a bin would rise with every quarter octave in it and fall behind it: teeth."""
+    histogram = Histogram.empty().add(np.random.default_rng(4).exponential(size=10_000) ** 3)
+    found = pooled("x", [histogram])
+    assert np.diff(found.edges[1:]).min() > 0.7 * histogram.width
+    smooth = np.diff(np.log(found.counts[1:12]))
+    assert np.abs(np.diff(smooth)).max() < 0.35
+
+
 def test_amplitudes_of_nothing_and_of_zeros():
     assert sum(pooled("x", [Histogram.empty().add([0.0, 0.0])]).counts) == 2
     assert pooled("x", []).largest == 0

@@ -14,7 +14,7 @@ from speechquant.artifact import package_versions
 from speechquant.jobs.engines import engines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from speechquant.engines.cpu import Cpu
 
@@ -56,7 +56,7 @@ def provenance(*, threads: int, repeats: int, warmup: int, audio: str) -> Proven
     report = engines()
     installed = {engine.name: engine.version for engine in report.engines if engine.version}
     return Provenance(
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=_command(sys.argv),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         cpu=report.cpu,
         cores=report.cores,
@@ -67,3 +67,9 @@ def provenance(*, threads: int, repeats: int, warmup: int, audio: str) -> Proven
         warmup=warmup,
         audio=audio,
     )
+
+
+def _command(arguments: Sequence[str]) -> str:
+    program = Path(arguments[0]).name
+    module = program == "__main__.py"
+    return shlex.join([*(("python", "-m", "speechquant") if module else (program,)), *arguments[1:]])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["amplitudes", "pooled"]
 
 _PER_OCTAVE = 4
+# Below this, one bin covers more than a quarter octave, and even spread would draw teeth.
+_RESOLVED = 4
 
 
 def amplitudes(model: SpeechModel, histograms: Mapping[str, Histogram]) -> tuple[AmplitudeFigure, ...]:
@@ -40,9 +42,9 @@ def amplitudes(model: SpeechModel, histograms: Mapping[str, Histogram]) -> tuple
     return tuple(
         AmplitudeFigure(key, title, tuple(pooled(name, items) for name, items in groups.items() if items))
         for key, title, groups in (
-            ("figure1a", "Activations behind each convolution", convs),
-            ("figure1b", "Activations of convolutions and of the Transformer", kinds),
-            ("figure1c", "Weights of convolutions and of Linears", _weights(model)),
+            ("figure1a", "Figure 1 (a): activations behind each convolution", convs),
+            ("figure1b", "Figure 1 (b): activations of convolutions and of the Transformer", kinds),
+            ("figure1c", "Figure 1 (c): weights of convolutions and of Linears", _weights(model)),
         )
         if any(groups.values())
     )
@@ -62,11 +64,11 @@ def _weights(model: SpeechModel) -> dict[str, list[Histogram]]:
 def pooled(name: str, histograms: Iterable[Histogram]) -> AmplitudeSeries:
     """Counts of all values by quarter octaves of |x|; edges at 2^(k/4) make series comparable.
 
-    The first bin reaches from 0 to where the coarsest histogram begins to resolve. Inside a bin of a histogram
-    values are taken as evenly spread.
+    The first bin reaches from 0 to where the coarsest histogram begins to resolve, at `_RESOLVED` of its bins. Inside
+    a bin of a histogram values are taken as evenly spread.
     """
     known = [h for h in histograms if h.total]
-    low = math.ceil(_PER_OCTAVE * math.log2(max((h.width for h in known), default=1.0)))
+    low = math.ceil(_PER_OCTAVE * math.log2(_RESOLVED * max((h.width for h in known), default=1.0)))
     high = math.ceil(_PER_OCTAVE * math.log2(max((h.maximum for h in known), default=1.0) or 1.0))
     edges = np.array([0.0, *(2.0 ** (k / _PER_OCTAVE) for k in range(low, max(high, low) + 1))])
     total = np.zeros(len(edges) - 1)
