@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
@@ -14,6 +15,7 @@ import soundfile
 
 import speechquant as sq
 from speechquant.jobs.comparison.amplitudes import amplitudes, pooled
+from speechquant.jobs.comparison.tables import notes
 from speechquant.models import load_model
 from speechquant.numerics import Histogram
 from speechquant.simulation import observe
@@ -55,6 +57,15 @@ def test_the_csv_says_what_the_json_says(folder):
         leaves = re.findall(r'"[^"]+": (?!null|\{)', json.dumps(row))
         assert len(leaves) <= len(cells)
     assert seen > 150
+
+
+def test_words_are_counted_as_they_are_scored(tiny, tmp_path):
+    result = sq.compare(output=tmp_path / "out", methods="max", bits="w8a8", **tiny)
+    # A normaliser may make two words of one, so that more are scored than the transcripts have.
+    spoken = {role: (n, words + 100) for role, (n, words) in result.conditions.speech.items()}
+    result = replace(result, conditions=replace(result.conditions, speech=spoken))
+    dev, test = (found.errors.words for found in (result.rows[0].dev, result.rows[0].test))
+    assert notes(result)[0].startswith(f"dev {dev} words, test {test} words;")
 
 
 def test_the_tables_show_every_row_and_every_mark(folder):

@@ -55,9 +55,9 @@ def search_grid(result: CompareResult) -> Grid:
 def notes(result: CompareResult) -> list[str]:
     """How to read the tables, one line each."""
     where = result.conditions
-    words = {role: count for role, (_, count) in where.speech.items()}
+    dev, test = (f"{role} {_words(result, role):,} words" for role in ("dev", "test"))
     lines = [
-        f"dev {words['dev']:,} words, test {words['test']:,} words; text normaliser {where.normalizer}",
+        f"{dev}, {test}; text normaliser {where.normalizer}",
         "S/D/I: substitutions, deletions, insertions; capped: transcripts that ran into the length limit",
         "better, worse: significant in the two-sided paired test MAPSSWE at 0.05, which gives the p behind it",
         "equal: no significant difference; a set of few words cannot show a small one",
@@ -87,6 +87,12 @@ def conditions(result: CompareResult) -> list[str]:
     """Machine and versions, one line each."""
     where = result.conditions
     return [where.machine, ", ".join(f"{name} {version}" for name, version in where.versions.items())]
+
+
+def _words(result: CompareResult, role: str) -> int:
+    """Reference words as they are scored: a normaliser may write one as two. As they are spoken, where no row is."""
+    scored = next((found for row in result.rows if (found := getattr(row, role)) is not None), None)
+    return scored.errors.words if scored else result.conditions.speech[role][1]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
