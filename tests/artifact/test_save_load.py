@@ -140,6 +140,23 @@ def test_cutoffs_are_kept_and_readable(tmp_path, cutoffs, text):
     assert text in (saved.folder / "README.md").read_text()
 
 
+def test_layers_left_in_float_are_kept_and_readable(saved, tmp_path):
+    made = fakes.contents(tmp_path / "model", float_layers=("conv.1", "conv.2"))
+    other = save_artifact(made, tmp_path / "other")
+    assert load_artifact(other.folder).info.float_layers == ("conv.1", "conv.2")
+    told = "Left in float, because no cut-off saved the word error rate: `conv.1`, `conv.2`."
+    assert told in (other.folder / "README.md").read_text()
+    assert "Left in float" not in (saved.folder / "README.md").read_text()
+
+
+def test_an_artifact_from_before_there_were_layers_left_in_float(saved):
+    path = saved.folder / "quantization.json"
+    values = json.loads(path.read_text())
+    del values["float_layers"]
+    path.write_text(json.dumps(values))
+    assert load_artifact(saved.folder).info.float_layers == ()
+
+
 def test_cutoffs_that_all_layers_share_are_one_number():
     assert shared_or_by_layer({"a": 0.1, "b": 0.1}) == 0.1
     assert shared_or_by_layer({"a": 0.1, "b": 0.2}) == {"a": 0.1, "b": 0.2}

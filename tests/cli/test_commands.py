@@ -19,6 +19,7 @@ import soundfile
 from typer.testing import CliRunner
 
 import speechquant.jobs.inspect  # noqa: F401 - its module is looked up below
+from speechquant.artifact import save_artifact
 from speechquant.cli import app
 
 
@@ -160,6 +161,13 @@ def test_inspect(cli, artifact):
     values = json.loads(cli("inspect", artifact, "--json").stdout)
     assert len(values["sites"]) == 4
     assert values["coverage"]["int8"] == 1
+
+
+def test_inspect_names_layers_left_in_float(cli, artifact, tmp_path):
+    assert "left in float" not in cli("inspect", artifact).stdout
+    made = save_artifact(fakes.contents(tmp_path / "model", float_layers=("conv.1",)), tmp_path / "out")
+    assert "left in float by the search: conv.1\n" in cli("inspect", made.folder).stdout
+    assert json.loads(cli("inspect", made.folder, "--json").stdout)["float_layers"] == ["conv.1"]
 
 
 def test_verify(cli, copy):

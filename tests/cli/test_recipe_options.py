@@ -83,10 +83,10 @@ def test_options_reach_the_recipe(asked):
             "--include",
             "b.*",
         ),
-        *("--method", "mse", "--threads", "3", "--no-strict"),
+        *("--method", "mse", "--threads", "3", "--no-strict", "--max-drop", "inf"),
     )
     assert (given.bits, given.gamma, given.per_layer, given.include) == ("w4a8", 0.5, True, ("a", "b.*"))
-    assert (given.method, given.threads, given.strict) == ("mse", 3, False)
+    assert (given.method, given.threads, given.strict, given.max_drop) == ("mse", 3, False, float("inf"))
 
 
 def test_a_recipe_file_and_options_over_it(asked, tmp_path):

@@ -22,7 +22,7 @@ from speechquant.jobs.recipe import load_recipe
 from speechquant.metrics import mapsswe, score
 from speechquant.numerics import ScaleTable
 from speechquant.report import judge, render
-from speechquant.search import SearchResult
+from speechquant.search import LayerSensitivity, SearchResult
 
 SAID = {f"u{i}": f"a b c d e f g h {i}" for i in range(12)}
 # Turns whose median ratios (2 and 5) are not the ratios of their medians (3 and 4).
@@ -48,7 +48,7 @@ def made(references="transcripts", *, frames=False, p_opt=None, **settings):
         recipe=recipe,
         normalizer="none",
         skipped={},
-        model=SimpleNamespace(folder=Path("folder")),
+        model=SimpleNamespace(folder=Path("folder"), sites=tuple),
         corpora=SimpleNamespace(test=[]),
     )
     bad, good = evaluation(11, references, frames=frames), evaluation(0, references, frames=frames)
@@ -167,6 +167,25 @@ def test_cutoffs(capsys, p_opt, kept, text):
     bench, findings = made(p_opt=p_opt)
     assert describe(bench, findings)["p_opt"] == kept
     assert text in printed(capsys, bench, findings)
+
+
+def test_layers_left_in_float_are_told(capsys):
+    bench, findings = made(p_opt={"conv.0": 0.1}, max_drop=2.0)
+    alone = (
+        LayerSensitivity("conv.0", 4.0, 3.0, selected=True),
+        LayerSensitivity("conv.1", 88.46, 87.46, selected=True, share=0.2),
+        LayerSensitivity("head", 6.0, 5.0, selected=True),
+    )
+    findings.search = replace(findings.search, sensitivity=alone)
+    assert "left in float" not in printed(capsys, bench, findings)
+    findings.search = replace(findings.search, float_layers=("conv.1", "head"))
+    text = printed(capsys, bench, findings).splitlines()
+    told = "left in float: conv.1 (alone about +87.5 points on dev), head (alone +5.0 points on dev)"
+    assert text[text.index("clipped layers: conv.0; cut-off p_opt = 0.1 %") + 1] == told
+    metrics = describe(bench, findings)
+    assert (metrics["float_layers"], metrics["selected_layers"]) == (["conv.1", "head"], ["conv.0"])
+    page = report_data(bench, findings, metrics)
+    assert (page.float_layers, page.max_drop) == (("conv.1", "head"), 2.0)
 
 
 def test_the_dev_set_is_on_the_page():

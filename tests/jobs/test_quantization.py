@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -288,3 +290,60 @@ def test_with_activations_in_float_there_is_nothing_to_search(bench):
         assert np.array_equal(entry.scale, weight_scales(weight, entry.spec, "mse"))
     naive = opened.plain({}, "max")
     assert {e.spec.granularity for e in naive} == {"channel"}
+
+
+def scored_by(monkeypatch, wer_of):
+    """Replaces the dev set by a function of the layers that are quantized."""
+
+    def simulate(self, table, *_, **__):
+        sites = [entry.site for entry in table]
+        layers, weights = ({s.layer for s in sites if s.role == r} for r in ("input", "weight"))
+        wer = wer_of(layers, bool(weights))
+        return SimpleNamespace(errors=SimpleNamespace(errors=10 * wer, words=1000, wer=wer))
+
+    monkeypatch.setattr(Workbench, "simulate", simulate)
+
+
+def one_bad_layer(layers, final):
+    """conv.1 cannot be saved, conv.2 only has to be clipped."""
+    return 5 + 20 * ("conv.1" in layers) + 10 * ("conv.2" in layers and not final)
+
+
+@pytest.mark.parametrize(
+    ("max_drop", "left", "clipped"),
+    [(0.5, ["conv.1"], ["conv.2"]), (float("inf"), [], ["conv.1", "conv.2"]), (20, [], ["conv.1", "conv.2"])],
+)
+def test_a_layer_that_no_cutoff_saves_stays_in_float(bench, monkeypatch, max_drop, left, clipped):
+    scored_by(monkeypatch, one_bad_layer)
+    made = bench(full_search=True, max_drop=max_drop)
+    _, found = search(made)
+    assert (list(found.float_layers), list(found.selected_layers)) == (left, clipped)
+    assert set(found.table.entries) == {site.name for site in made.model.sites() if site.layer not in left}
+
+
+def test_plain_methods_and_weights_alone_keep_all_layers(bench, model, monkeypatch):
+    scored_by(monkeypatch, lambda *_: 50)
+    for settings in ({"method": "max"}, {"bits": "w4a16", "weight_group": 32}):
+        _, found = search(bench(max_drop=0.0, **settings))
+        assert found.float_layers == ()
+        assert {entry.site.layer for entry in found.table} == set(model.layers())
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_the_bar_of_the_search_never_goes_back(bench, monkeypatch, per_layer):
+    scored_by(monkeypatch, one_bad_layer)
+    told = []
+
+    class Listener(Silent):
+        @contextmanager
+        def stage(self, title):
+            yield lambda done, total, what="": told.append((title, done, total, what))
+
+    made = replace(bench(full_search=True, per_layer=per_layer), progress=Listener())
+    search(made)
+    steps = [(done, total) for title, done, total, _ in told if title == "search"]
+    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
+    assert all(done <= total for done, total in steps)
+    assert [total for _, total in steps] == sorted(total for _, total in steps)
+    assert steps[-1][0] == steps[-1][1]
+    assert told[-1][3].endswith("without conv.1")

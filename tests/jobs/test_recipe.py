@@ -178,6 +178,19 @@ def test_yaml_repeats_every_setting(tmp_path):
     assert yaml.safe_load(text).keys() == Recipe.model_fields.keys()
 
 
+@pytest.mark.parametrize("limit", [0.0, 1.5, float("inf")])
+def test_a_limit_comes_back_from_yaml(tmp_path, limit):
+    recipe = load_recipe(**MINIMAL, max_drop=limit)
+    assert load_recipe(write(tmp_path, recipe.to_yaml("speechquant quantize x"))).max_drop == limit
+    assert load_recipe(**MINIMAL).max_drop == 0.5
+
+
+@pytest.mark.parametrize("limit", [-1, float("nan"), "much"])
+def test_a_limit_that_is_none(limit):
+    with pytest.raises(RecipeError, match="--max-drop: "):
+        load_recipe(**MINIMAL, max_drop=limit)
+
+
 SHIPPED = sorted(Path(str(files("speechquant.jobs") / "recipes")).glob("*.yaml"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_sites_say_what_was_chosen_in_the_order_of_the_model(bench):
     assert head.scale == pytest.approx(float(scale))
     assert head.thresholds["chosen"] == pytest.approx(127 * float(scale))
     assert head.thresholds["mse"] == pytest.approx(threshold("mse", histogram, 8))
+    left = replace(findings.search, float_layers=("conv.0",), table=ScaleTable({"lm:input": entries[0]}))
+    findings.search = left
+    sites = [entry.site for entry in entries]
+    made = bench()
+    made.model.sites = lambda: sites
+    conv, head = activation_sites(made, findings)
+    assert (conv.site, conv.scale, "chosen" in conv.thresholds) == ("c0:input", None, False)
+    assert (head.site, "chosen" in head.thresholds) == ("lm:input", True)
+    findings.search = replace(left, float_layers=(), table=table)
     assert [(w.operator, w.bits, w.sharing, w.scales, w.rounded) for w in weight_sites(bench(), findings)] == [
         ("c0", 8, "output channel", 5, None), ("lm", 4, "64 weights", 6, 0.1),
     ]  # fmt: skip

@@ -108,3 +108,34 @@ def test_cutoffs_of_single_layers_stand_with_their_layer(report_data):
     assert "Search for the cut-off of this layer" not in found["conv.0"]
     assert "conv.1 0.1 %" in Page(html).text
     assert html.count("candidates") == 3  # wide and narrow for all layers, one for conv.1
+
+
+def test_a_layer_left_in_float_says_so(report_data):
+    histograms = tuple(
+        replace(site, scale=None, thresholds={n: v for n, v in site.thresholds.items() if n != "chosen"})
+        if site.layer == "conv.1"
+        else site
+        for site in report_data.histograms
+    )
+    data = replace(
+        report_data,
+        selected_layers=("conv.0", "conv.2"),
+        float_layers=("conv.1",),
+        max_drop=0.5,
+        histograms=histograms,
+        weights=tuple(weight for weight in report_data.weights if weight.layer != "conv.1"),
+    )
+    html = render(data)
+    panels = {name: " ".join(re.sub(r"<[^>]+>", "", text).split()) for name, _, text in tabs(html)}
+    assert "conv.1 left in float" in panels["conv.1"]
+    assert "activations and weightsfloat" in panels["conv.1"]
+    assert "in float" in panels["conv.1"].split("max")[-1]
+    assert not re.search(r"clips|cut-off|bits|chosen", panels["conv.1"])
+    assert [name for name, text in panels.items() if "left in float" in text] == ["conv.1"]
+    assert "left in float" not in render(report_data)
+    text = re.sub(r"\s+(?=[.,])", "", Page(html).text)
+    assert "are clipped: conv.0, conv.2. Left in float" in text
+    assert "because with it the model stayed more than 0.5 points worse than float: conv.1" in text
+    assert "Shown is the search with conv.1 in float. On the dev set" in text
+    bars = re.findall(r'<rect class="fill-(\w+)" x="[\d.]+" y="4"', html)
+    assert [name for name, bar in zip(panels, bars, strict=True) if bar == "float"] == ["conv.1"]

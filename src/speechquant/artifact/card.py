@@ -133,7 +133,7 @@ def _decisions(manifest: Manifest) -> list[str]:
     if _quantizes_activations(manifest):
         clipped = ", ".join(f"`{layer}`" for layer in manifest.selected_layers) or "none"
         cut = f", cut-off {cutoffs_text(manifest.p_opt)}" if manifest.p_opt is not None else ""
-        text = f"Layers whose activations are clipped: {clipped}{cut}."
+        text = f"Layers whose activations are clipped: {clipped}{cut}.{_left_in_float(manifest)}"
     else:
         sizes = sorted({record.group_size for record in manifest.sites if record.group_size is not None})
         shared = f" One scale for every {', '.join(map(str, sizes))} weights." if sizes else ""
@@ -142,6 +142,11 @@ def _decisions(manifest: Manifest) -> list[str]:
         "## Decisions\n",
         f"{text} All decisions stand in `quantization.json`; `recipe.yaml` repeats the run.\n",
     ]
+
+
+def _left_in_float(manifest: Manifest) -> str:
+    layers = ", ".join(f"`{layer}`" for layer in manifest.float_layers)
+    return f" Left in float, because no cut-off saved the word error rate: {layers}." if layers else ""
 
 
 _USE = """## Use

@@ -107,7 +107,8 @@ class Manifest(_Strict):
     """`quantization.json`.
 
     `files` lists every file of the folder but this one, by path relative to the folder. `p_opt` is in
-    percent, by layer where layers differ, None where no cut-off was searched. `rounding` is the method by
+    percent, by layer where layers differ, None where no cut-off was searched. `float_layers` are those that the
+    search left in float. `rounding` is the method by
     which weights became integers, `searched` names the modules whose weights got bits of their own by a search.
     `metrics` is a summary; `metrics.json` has all figures.
     """
@@ -119,6 +120,7 @@ class Manifest(_Strict):
     bits: str
     selected_layers: tuple[str, ...]
     p_opt: Percent | dict[str, Percent] | None
+    float_layers: tuple[str, ...] = ()
     rounding: str = "nearest"
     searched: tuple[str, ...] = ()
     sites: tuple[SiteRecord, ...]

@@ -63,6 +63,7 @@ class ArtifactContents:
         onnx: a folder to copy to `onnx/`, or a function that fills the folder it is given.
         selected_layers: layers that are clipped.
         p_opt: the cut-off in percent, by layer where layers differ.
+        float_layers: layers that the search left in float.
         maxima: largest magnitude that calibration saw, by name of an input site.
         report: contents of `report.html`.
         license_name: SPDX identifier of the model's licence.
@@ -90,6 +91,7 @@ class ArtifactContents:
     versions: Mapping[str, str] = field(default_factory=dict)
     rounding: str = "nearest"
     searched: Sequence[str] = ()
+    float_layers: Sequence[str] = ()
 
 
 def save_artifact(contents: ArtifactContents, target: Path) -> Artifact:
@@ -135,6 +137,7 @@ def _manifest(contents: ArtifactContents, *, files: dict[str, FileRecord]) -> Ma
         searched=tuple(contents.searched),
         selected_layers=tuple(contents.selected_layers),
         p_opt=contents.p_opt,
+        float_layers=tuple(contents.float_layers),
         sites=tuple(_site(entry, contents.maxima.get(entry.site.name)) for entry in contents.table),
         metrics=_summary(contents.metrics),
         signatures=Signatures(

@@ -32,7 +32,8 @@ _SPEECH = (
     "allow_overlap strict"
 )
 _METHOD = (
-    "method bits gamma cutoffs full_search per_layer select_bits select_with select_weights percentile start_bin fold"
+    "method bits gamma cutoffs full_search per_layer max_drop select_bits select_with select_weights percentile "
+    "start_bin fold"
 )
 _WEIGHTS = "weights weight_granularity weight_group rounding include exclude"
 _PANELS = {

@@ -73,6 +73,7 @@ def _decisions(metrics: Mapping[str, Any]) -> Iterator[str]:
         cutoff = cutoffs_text(metrics["p_opt"])
         clipped = ", ".join(metrics["selected_layers"])
         yield f"clipped layers: {clipped}; cut-off p_opt = {cutoff}" if clipped else "clipped layers: none"
+        yield from _left_in_float(metrics)
         yield f"search: {metrics['dev_passes']} passes over the dev set for {metrics['dev_requests']} candidates"
     yield from _coverage(coverage)
     for name in coverage["fallbacks"]:
@@ -86,6 +87,17 @@ def _decisions(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"{time['speedup']['pytorch']:.2f}x PyTorch float32 ({time['seconds']:g} s of speech, whole "
         "transcription, medians of interleaved runs)"
     )
+
+
+def _left_in_float(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The layers that no cut-off saved, with what each cost alone: estimated where it was stopped early."""
+    alone = {layer: metrics["sensitivity"][layer] for layer in metrics["float_layers"]}
+    costs = [
+        f"{layer} (alone {'about ' if found['share'] < 1 else ''}{found['delta']:+.1f} points on dev)"
+        for layer, found in alone.items()
+    ]
+    if costs:
+        yield f"left in float: {', '.join(costs)}"
 
 
 def _coverage(coverage: Mapping[str, Any]) -> Iterator[str]:

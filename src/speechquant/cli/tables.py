@@ -87,6 +87,8 @@ def print_inspection(found: Inspection) -> None:
     show(f"{info.model.name}: {info.bits} by {info.method}")
     if info.p_opt is not None:
         show(f"cut-off: {cutoffs_text(info.p_opt)}")
+    if info.float_layers:
+        show(f"left in float by the search: {', '.join(info.float_layers)}")
     table = columns("site", "layer", "bits", "scale", "clips at", "largest seen", "selected", "runs in")
     for row in found.rows:
         many = f", largest of {row.scales}" if row.scales > 1 else ""

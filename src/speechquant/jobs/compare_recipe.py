@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -204,8 +205,11 @@ class CompareRecipe(SearchRecipe):
         return tuple((name.strip(), Path(folder.strip()).expanduser()) for name, _, folder in pairs)
 
     def settings(self, plan: RowPlan | None = None) -> Recipe:
-        """The settings under which `quantize` would make one row; without a plan what all rows share."""
-        values = {name: getattr(self, name) for name in SearchRecipe.model_fields}
+        """The settings under which `quantize` would make one row; without a plan what all rows share.
+
+        Rows are the methods as published: no layer is left in float because its model is bad.
+        """
+        values = {name: getattr(self, name) for name in SearchRecipe.model_fields} | {"max_drop": math.inf}
         if plan is not None:
             values |= {
                 "method": plan.method.calibrator,

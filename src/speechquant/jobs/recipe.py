@@ -48,6 +48,14 @@ class Recipe(SearchRecipe):
     per_layer: Annotated[
         bool, Field(description="Search a cut-off for each clipped layer, not one for all.")
     ] = False
+    max_drop: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="Leave clipped layers in float while dev WER is more points above float; inf never does. "
+            "Only for stablequant with quantized activations.",
+        ),
+    ] = 0.5
     select_bits: Annotated[int, Field(ge=2, le=16, description="Bits while layers are selected.")] = 8
     select_with: Annotated[CalibratorName, Field(description="Calibrator while layers are selected.")] = "max"
     select_weights: Annotated[bool, Field(description="Quantize weights too while a layer is tested.")] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -245,7 +246,10 @@ class ReportData:
         layers: The sensitivity analysis, in the model's order.
         gamma: Layers that cost more than this many WER points are clipped.
         selected_layers: The clipped layers.
-        cutoffs: The cut-off search.
+        float_layers: Layers that the search left in float, because the model was more than `max_drop` WER points
+            worse than float with them.
+        max_drop: See there.
+        cutoffs: The cut-off search, without these layers.
         p_opt: The chosen cut-off in percent; None for methods without one, and where layers have their own.
         p_by_layer: The cut-off of every clipped layer in percent.
         histograms: Activation histograms with their thresholds.
@@ -277,6 +281,8 @@ class ReportData:
     layers: tuple[LayerResult, ...] = ()
     gamma: float = 0.25
     selected_layers: tuple[str, ...] = ()
+    float_layers: tuple[str, ...] = ()
+    max_drop: float = math.inf
     cutoffs: tuple[CutoffResult, ...] = ()
     p_opt: float | None = None
     p_by_layer: Mapping[str, float] = field(default_factory=dict)

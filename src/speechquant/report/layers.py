@@ -48,10 +48,14 @@ class SitePlot:
 
 @dataclass(frozen=True, slots=True)
 class LayerView:
-    """One layer. `alone` is its sensitivity, `p` its cut-off; `featured` layers are printed."""
+    """One layer. `alone` is its sensitivity, `p` its cut-off; `featured` layers are printed.
+
+    It is `clipped`, or `floats` because no cut-off saved it, or neither.
+    """
 
     name: str
     clipped: bool
+    floats: bool
     featured: bool
     bar: Bar | None
     alone: LayerResult | None
@@ -87,6 +91,7 @@ def build_picker(data: ReportData) -> Picker | None:
         LayerView(
             name=name,
             clipped=name in data.selected_layers,
+            floats=name in data.float_layers,
             featured=name in featured,
             bar=bars.get(name),
             alone=alone.get(name),
@@ -131,9 +136,10 @@ def _tail_bars(
 
 
 def _featured(data: ReportData, sites: dict[str, list[SiteHistogram]]) -> set[str]:
-    """The clipped layers, else those with the longest tails."""
-    if set(data.selected_layers) & sites.keys():
-        return set(data.selected_layers)
+    """The clipped layers and those left in float, else those with the longest tails."""
+    selected = {*data.selected_layers, *data.float_layers}
+    if selected & sites.keys():
+        return selected
     found = [layer_amplitudes(name, group) for name, group in sites.items()]
     tails = sorted((r for r in found if r is not None), key=lambda r: r.maximum / (r.q999 or 1), reverse=True)
     return {r.layer for r in tails[:_FEATURED]}

@@ -45,7 +45,9 @@ class CutoffScore:
 class SearchResult:
     """The best scale table and how it was found.
 
-    `p_opt` maps each selected layer to its cut-off in percent (all equal unless searched per layer).
+    `selected_layers` are those that are clipped, `p_opt` maps each of them to its cut-off in percent (all equal unless
+    searched per layer). `float_layers` were selected too, and left out of the table because no cut-off saved them, in
+    the order in which they left; `cutoffs` are the trials of the search without them.
     `dev_passes` counts passes over the development set, `dev_requests` the evaluations asked for; the difference
     was answered without running the model, or after a part of the set.
     """
@@ -56,5 +58,6 @@ class SearchResult:
     p_opt: Mapping[str, float] | None = None
     sensitivity: tuple[LayerSensitivity, ...] = ()
     cutoffs: tuple[CutoffScore, ...] = ()
+    float_layers: tuple[str, ...] = ()
     dev_passes: int = 0
     dev_requests: int = 0

@@ -8,6 +8,7 @@ Where listing, prose and README of the paper disagree, the default follows the l
 * Layers are selected at 8 bit whatever the final width: Table II has one selected set for all widths.
 * One cut-off is shared by the selected layers (line 24); `per_layer=True` goes on by coordinate descent.
 * The model scored in stage 2 has quantized weights as well, since that is the model that ships.
+* `max_drop` goes a step beyond the paper and leaves layers in float that no cut-off saves (`fallback`).
 
 Given a `Jury`, both stages stop candidates early (`race`); each then chooses what it would have chosen otherwise with
 probability 1 - `ALPHA`.
@@ -15,11 +16,13 @@ probability 1 - `ALPHA`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from speechquant.numerics import ScaleTable
 from speechquant.search.cache import CountingEvaluator
+from speechquant.search.fallback import Choice, fall_back
 from speechquant.search.race import ALPHA, halving
 from speechquant.search.result import CutoffScore, LayerSensitivity, SearchResult
 
@@ -166,10 +169,15 @@ def stablequant(
     selection_calibrator: str = "max",
     selection_weights: bool = False,
     per_layer: bool = False,
+    max_drop: float | None = None,
     on_step: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> SearchResult:
-    """Algorithm 1: both stages; see the head of this module for the decisions behind the defaults."""
+    """Algorithm 1: both stages; see the head of this module for the decisions behind the defaults.
+
+    With `max_drop`, in points of absolute WER, clipped layers are left in float as long as the best table is worse
+    than the float model by more; None and infinity leave none. The result then has the trials of the last search.
+    """
     counted = CountingEvaluator(evaluate)
     sensitivity = select_layers(
         layers,
@@ -182,25 +190,58 @@ def stablequant(
         on_step=on_step,
     )
     selected = tuple(entry.layer for entry in sensitivity if entry.selected)
-    common: dict[str, Any] = {"bits": bits, "on_step": on_step, **options}
-    start = dict.fromkeys(selected, 0.0)
+
+    def choose(kept: Sequence[str]) -> Choice:
+        gone = ", ".join(layer for layer in selected if layer not in kept)
+        return _choose(
+            kept,
+            [layer for layer in selected if layer in kept],
+            tables,
+            counted,
+            cutoffs=cutoffs,
+            per_layer=per_layer,
+            bits=bits,
+            on_step=lambda what: on_step(f"{what} without {gone}" if gone else what),
+            **options,
+        )
+
+    choice, left = choose(layers), tuple[str, ...]()
+    if selected and max_drop is not None and max_drop < math.inf:
+        reference = counted(ScaleTable({}))
+        choice, left = fall_back(choice, choose, reference, sensitivity, max_drop=max_drop)
+    return SearchResult(
+        choice.table,
+        choice.score.wer,
+        tuple(layer for layer in selected if layer not in left),
+        choice.p_opt,
+        sensitivity,
+        choice.cutoffs,
+        left,
+        dev_passes=counted.passes,
+        dev_requests=counted.requests,
+    )
+
+
+def _choose(
+    layers: Sequence[str],
+    selected: Sequence[str],
+    tables: Tables,
+    counted: CountingEvaluator,
+    *,
+    cutoffs: Sequence[float],
+    per_layer: bool,
+    **common: Any,
+) -> Choice:
+    """Stage 2 over `layers`, with a cut-off for each of the `selected` ones if asked for."""
     # With nothing to clip every cut-off is the same model.
     candidates = cutoffs if selected else (0.0,)
+    start = dict.fromkeys(selected, 0.0)
     table, p_opt, scores = search_cutoffs(
         layers, start, selected, tables, counted, cutoffs=candidates, **common
     )
     if per_layer and len(selected) > 1:
         table, p_opt, scores = _descend(layers, p_opt, scores, tables, counted, cutoffs=cutoffs, **common)
-    return SearchResult(
-        table,
-        counted(table).wer,
-        selected,
-        p_opt,
-        sensitivity,
-        scores,
-        dev_passes=counted.passes,
-        dev_requests=counted.requests,
-    )
+    return Choice(table, counted(table), p_opt, scores)
 
 
 def _descend(

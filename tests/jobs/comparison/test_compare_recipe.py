@@ -87,6 +87,8 @@ def test_a_row_has_the_settings_that_quantize_would_have():
     assert (one.method, one.percentile, one.rounding, one.gamma) == ("percentile", 99, "gptq", 0.5)
     assert (two.percentile, two.rounding) == (99.9, "nearest")
     assert "transformer.*" in one.include
+    # But for layers left in float, which the published methods do not know.
+    assert one.max_drop == two.max_drop == float("inf")
 
 
 def test_built_in_models_bring_their_speech_unless_the_user_does():

@@ -127,7 +127,8 @@ def _key(bench: RowBench, plan: RowPlan, choices: Corpus) -> str:
     """Of everything that decides a row: settings, model, speech."""
     corpora = bench.corpora
     speech = (corpora.calibration, choices, corpora.dev, corpora.test)
-    outside = {"model", "output", "calibration", "dev", "test", "threads"}
+    # `max_drop` is the same for all rows.
+    outside = {"model", "output", "calibration", "dev", "test", "threads", "max_drop"}
     # Defaults do not count, so that a setting which comes into being does not make old rows again.
     settings = bench.recipe.model_dump(mode="json", exclude=outside, exclude_defaults=True)
     names = [bench.model.results_signature, *(corpus.signature for corpus in speech)]

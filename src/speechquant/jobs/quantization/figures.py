@@ -96,6 +96,7 @@ def _engine(engines: Measured) -> dict[str, Any]:
 def _search(search: SearchResult) -> dict[str, Any]:
     return {
         "selected_layers": list(search.selected_layers),
+        "float_layers": list(search.float_layers),
         "p_opt": shared_or_by_layer(search.p_opt),
         "sensitivity": {
             item.layer: {

@@ -145,6 +145,7 @@ def _contents(
         recipe=page.recipe_yaml,
         onnx=onnx,
         selected_layers=findings.search.selected_layers,
+        float_layers=findings.search.float_layers,
         p_opt=shared_or_by_layer(findings.search.p_opt),
         maxima={name: histogram.maximum for name, histogram in findings.histograms.items()},
         report=render(page),

@@ -41,6 +41,8 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
         ),
         gamma=bench.recipe.gamma,
         selected_layers=search.selected_layers,
+        float_layers=search.float_layers,
+        max_drop=bench.recipe.max_drop,
         cutoffs=tuple(
             report.CutoffResult(item.p, item.wer, item.errors, item.layer) for item in search.cutoffs
         ),

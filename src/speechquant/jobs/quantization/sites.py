@@ -10,39 +10,43 @@ from speechquant.numerics import QuantSpec, calibrate_many, threshold
 if TYPE_CHECKING:
     from speechquant.jobs.quantization.findings import Findings
     from speechquant.jobs.quantization.workbench import Workbench
-    from speechquant.numerics import Entry, Role
+    from speechquant.numerics import Entry, Role, Site
 
 __all__ = ["activation_sites", "weight_sites"]
 
 
 def activation_sites(bench: Workbench, findings: Findings) -> tuple[report.SiteHistogram, ...]:
-    """Histograms with the range that was chosen and those that other calibrators would have taken."""
+    """Histograms with the range that was chosen and those that other calibrators would have taken.
+
+    Layers that the search left in float have no chosen one.
+    """
     recipe, bits = bench.recipe, bench.recipe.bit_widths[1]
-    entries = _entries(bench, findings, "input")
-    histograms = {entry.site.name: findings.histograms[entry.site.name] for entry in entries}
+    sites = _inputs(bench, findings)
+    histograms = {site.name: findings.histograms[site.name] for site in sites}
     # All at once: they share the work.
     least = calibrate_many("mse", histograms, bits)
     cutoffs = findings.search.p_opt or {}
     shown = []
-    for entry in entries:
-        histogram = histograms[entry.site.name]
+    for site in sites:
+        histogram, entry = histograms[site.name], findings.search.table.get(site.name)
         thresholds = {
             "max": threshold("max", histogram, bits),
             f"percentile {recipe.percentile:g}": threshold(
                 "percentile", histogram, bits, percentile=recipe.percentile
             ),
-            "mse": least[entry.site.name] * QuantSpec(bits).qmax,
-            "chosen": float(entry.scale) * entry.spec.qmax,
+            "mse": least[site.name] * QuantSpec(bits).qmax,
         }
+        if entry is not None:
+            thresholds["chosen"] = float(entry.scale) * entry.spec.qmax
         shown.append(
             report.SiteHistogram(
-                entry.site.layer,
-                entry.site.name,
+                site.layer,
+                site.name,
                 histogram,
                 thresholds,
-                bits=entry.spec.bits,
-                scale=float(entry.scale),
-                cutoff=cutoffs.get(entry.site.layer, 0.0),
+                bits=bits,
+                scale=None if entry is None else float(entry.scale),
+                cutoff=cutoffs.get(site.layer, 0.0),
                 fold=recipe.fold,
                 start_bin=recipe.start_bin or 1,
             )
@@ -68,6 +72,14 @@ def weight_sites(bench: Workbench, findings: Findings) -> tuple[report.WeightSit
             )
         )
     return tuple(shown)
+
+
+def _inputs(bench: Workbench, findings: Findings) -> list[Site]:
+    """Of all layers that were to be quantized, whatever became of them, in the order of the model."""
+    sites = [entry.site for entry in _entries(bench, findings, "input")]
+    if left := findings.search.float_layers:
+        sites += [site for site in bench.model.sites() if site.role == "input" and site.layer in left]
+    return sorted(sites, key=lambda site: bench.layers.index(site.layer))
 
 
 def _entries(bench: Workbench, findings: Findings, role: Role) -> list[Entry]:

@@ -236,9 +236,12 @@ class Workbench:
             step = 0
 
             def tell(what: str) -> None:
-                nonlocal step
+                nonlocal step, expected
                 step += 1
-                advance(min(step, expected), expected, what)
+                if step > expected:
+                    # Another search for a cut-off begins, of one layer or without one.
+                    expected += len(recipe.cutoff_grid)
+                advance(step, expected, what)
 
             score = self.scorer(evaluator, dev, whole=recipe.scales_by != "stablequant")
             if recipe.scales_by != "stablequant":
@@ -255,6 +258,7 @@ class Workbench:
                 selection_calibrator=recipe.select_with,
                 selection_weights=recipe.select_weights,
                 per_layer=recipe.per_layer,
+                max_drop=recipe.max_drop,
                 on_step=tell,
             )
 
