@@ -36,9 +36,24 @@ _METHOD = (
     "start_bin fold"
 )
 _WEIGHTS = "weights weight_granularity weight_group rounding include exclude"
+_BUDGET = (
+    "average_bits megabytes ratio bit_penalty candidates rule unit search_share bit_learning_rate gumbel_start "
+    "gumbel_end second_pass criterion probe_utterances"
+)
+_TRAINING = (
+    "start calibrator step_sizes steps batch learning_rate scale_learning_rate warmup weight_decay clip task_weight "
+    "distillation temperature spec_augment precision maximum_seconds batch_seconds evaluate_every check_minutes "
+    "patience"
+)
 _PANELS = {
     name: panel
-    for names, panel in ((_SPEECH, "Speech"), (_METHOD, "Method"), (_WEIGHTS, "Layers and weights"))
+    for names, panel in (
+        (_SPEECH, "Speech"),
+        (_METHOD, "Method"),
+        (_WEIGHTS, "Layers and weights"),
+        (_BUDGET, "Mixed precision"),
+        (_TRAINING, "Training"),
+    )
     for name in names.split()
 }
 """Which options a help page shows together, in its order."""
