@@ -136,6 +136,7 @@ def test_a_layer_left_in_float_says_so(report_data):
     text = re.sub(r"\s+(?=[.,])", "", Page(html).text)
     assert "are clipped: conv.0, conv.2. Left in float" in text
     assert "because with it the model stayed more than 0.5 points worse than float: conv.1" in text
+    assert "The search left in float what no cut-off saved: conv.1." in text
     assert "Shown is the search with conv.1 in float. On the dev set" in text
     bars = re.findall(r'<rect class="fill-(\w+)" x="[\d.]+" y="4"', html)
     assert [name for name, bar in zip(panels, bars, strict=True) if bar == "float"] == ["conv.1"]

@@ -209,6 +209,8 @@ def _caveats(data: ReportData, system: System | None) -> tuple[str, ...]:
             if data.coverage.weights_4bit
             else f"Not int8 everywhere: {missing} of {data.coverage.total} operators still run in float."
         )
+    if data.float_layers:
+        caveats.append(f"The search left in float what no cut-off saved: {', '.join(data.float_layers)}.")
     if system is not None and data.references == "transcripts" and system.words < words_needed(data.gamma):
         caveats.append(
             f"{formats.count(system.words)} words cannot show a difference of {data.gamma:g} points; "
