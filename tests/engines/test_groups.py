@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import torch
 

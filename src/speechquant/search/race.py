@@ -43,8 +43,12 @@ ALPHA = 0.01
 SURE = 1 / 16
 """Share of utterances in the take-all stratum."""
 
-LOOKS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
-"""Shares of the other utterances that were heard when a candidate is judged."""
+LOOKS = (1 / 8, 1 / 2)
+"""Shares of the other utterances that were heard when a candidate is judged.
+
+Few, because most candidates are harmless and hear everything, and decoders are slower on every utterance that has no
+others beside it.
+"""
 
 SMALLEST = 12
 """Utterances from which on a sample has a variance worth the name."""
