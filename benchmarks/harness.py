@@ -62,3 +62,10 @@ def cell(value: dict[str, Any] | None) -> str:
             "\\*" if p_value < 0.05 else ""
         )
     return text + (f", {value['capped']} capped" if value.get("capped") else "")
+
+
+def p_text(p_value: float | None) -> str:
+    """`0.018*`, or nothing."""
+    if p_value is None:
+        return ""
+    return ("<0.001" if p_value < 0.001 else f"{p_value:.3f}") + ("\\*" if p_value < 0.05 else "")

@@ -19,7 +19,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from harness import cell, provenance
+from harness import cell, p_text, provenance
 
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import LearnRecipe
@@ -311,13 +311,6 @@ def draw(path: Path, model: str, rows: list[dict[str, Any]]) -> bool:
 def megabytes(row: dict[str, Any]) -> float:
     """Size of the file of weights."""
     return row["storage"]["stored_bytes"] / 1e6
-
-
-def p_text(p_value: float | None) -> str:
-    """`0.018*`, or nothing."""
-    if p_value is None:
-        return ""
-    return ("<0.001" if p_value < 0.001 else f"{p_value:.3f}") + ("\\*" if p_value < 0.05 else "")
 
 
 if __name__ == "__main__":

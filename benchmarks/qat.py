@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness import cell, provenance
+from harness import cell, p_text, provenance
 
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import LearnRecipe
@@ -160,13 +160,6 @@ def table(model: str, rows: list[dict[str, Any]], where: dict[str, Any]) -> list
     text += ["| " + " | ".join(entries) + " |" for entries in lines]
     text += ["", f"    {where['command']}", "", f"Commit {where['commit'][:12]}; {where['machine']}.", ""]
     return text
-
-
-def p_text(p_value: float | None) -> str:
-    """`0.018*`, or nothing."""
-    if p_value is None:
-        return ""
-    return ("<0.001" if p_value < 0.001 else f"{p_value:.3f}") + ("\\*" if p_value < 0.05 else "")
 
 
 if __name__ == "__main__":
