@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
+from speechquant.learn.lsq import StepSize
 from speechquant.learn.qat import Quantizers, shared_inputs
 from speechquant.learn.training import Example, Student, collate, optimizer_of, task_of
 from speechquant.numerics import Entry, ScaleTable
@@ -114,6 +117,37 @@ def test_gradients_reach_every_weight_and_step(family, model, table_of):
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
     assert all(float(step.shift.grad.abs().max()) > 0 for step in quantizers.steps)
+
+
+@every_family
+def test_weights_quantized_once_have_the_gradients_of_weights_quantized_for_every_batch(
+    family, model, table_of, monkeypatch
+):
+    found = model(family)
+    quantizers = Quantizers(found, table_of(found, (4, 6)))
+    found.module.requires_grad_(requires_grad=True)
+    student = Student(found.module, task_of(found), extra=quantizers)
+    batches = [batch_of(found, samples) for samples in (6400, 8000, 6400)]
+    calls = []
+    quantize = StepSize.forward
+    monkeypatch.setattr(StepSize, "forward", lambda step, x: (calls.append(step), quantize(step, x))[1])
+
+    def gradients(*, once):
+        calls.clear()
+        student.zero_grad()
+        with quantizers.installed(), student.once() if once else nullcontext():
+            for batch in batches:
+                student(batch)["loss"].backward()
+        return {n: p.grad.clone() for n, p in student.named_parameters() if p.grad is not None}, len(calls)
+
+    (often, many), (once, few) = gradients(once=False), gradients(once=True)
+    assert once.keys() == often.keys()
+    for name, gradient in often.items():
+        torch.testing.assert_close(
+            once[name], gradient, rtol=1e-4, atol=1e-6 + 1e-5 * float(gradient.abs().max())
+        )
+    weights = sum(1 for site in found.sites() if site.role == "weight")
+    assert many - few == 2 * weights
 
 
 @every_family

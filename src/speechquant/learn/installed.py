@@ -48,6 +48,8 @@ class FakeQuantizers(nn.Module, ABC):
         self._model = (model,)
         self._operators = tuple(dict.fromkeys(operators))
         self._active = True
+        # Within an update: by quantizer, what it made of its weight, and where batches leave their gradients.
+        self._held: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = None
 
     @abstractmethod
     def quantizer(self, site: str) -> FakeQuantizer | None:
@@ -86,6 +88,24 @@ class FakeQuantizers(nn.Module, ABC):
         finally:
             self._active = True
 
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Quantize every weight once inside the block, however many batches run forward and backward in it.
+
+        Gradients of the batches add up at the quantized weight, and the end of the block takes the sum to master
+        and step. That is the gradient of the sum, as it is without the block but for the order of additions. Rows
+        of a shared embedding are still quantized batch by batch.
+        """
+        held = self._held = {}
+        try:
+            yield
+        finally:
+            self._held = None
+        for made, leaf in held.values():
+            if leaf.grad is not None:
+                torch.autograd.backward(made, leaf.grad)
+                leaf.grad = None
+
     @staticmethod
     def _replace(module: nn.Module, forward: Any) -> None:
         # An attribute of the instance hides the method; hooks, names and parameters stay as they are.
@@ -102,12 +122,20 @@ class FakeQuantizers(nn.Module, ABC):
             return cast("torch.Tensor", type(operator).forward(operator, x))
         x = x if inputs is None else inputs(x)
         master = operator.get_parameter("weight")
-        weight = master if weights is None else weights(master)
+        weight = master if weights is None else self._quantized(weights, master)
         bias = cast("torch.Tensor | None", operator.bias)
         if isinstance(operator, nn.Conv1d):
             convolve: Any = operator._conv_forward  # noqa: SLF001 - forward with another weight
             return cast("torch.Tensor", convolve(x, weight, bias))
         return functional.linear(x, weight, bias)
+
+    def _quantized(self, weights: FakeQuantizer, master: torch.Tensor) -> torch.Tensor:
+        if self._held is None or not torch.is_grad_enabled():
+            return weights(master)
+        if id(weights) not in self._held:
+            made = weights(master)
+            self._held[id(weights)] = made, made.detach().requires_grad_()
+        return self._held[id(weights)][1]
 
     def _look_up(self, table: nn.Embedding, weights: FakeQuantizer, ids: torch.Tensor) -> torch.Tensor:
         if not self._active:

@@ -23,20 +23,21 @@ def problems(draw):
     costs = [{width: draw(cost) for width in widths} for _ in range(count)]
     sizes = [{width: draw(st.integers(1, 10**7)) for width in widths} for _ in range(count)]
     most = sum(max(size.values()) for size in sizes)
-    return costs, sizes, draw(st.integers(0, most + 1))
+    limit = draw(st.integers(0, most + 1))
+    return costs, sizes, limit, draw(st.just(0) | st.integers(0, limit))
 
 
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_equals_brute_force(problem):
-    costs, sizes, limit = problem
+    costs, sizes, limit, floor = problem
     every = list(product(*(cost.keys() for cost in costs)))
     fitting = [
         sum(cost[width] for cost, width in zip(costs, choice, strict=True))
         for choice in every
-        if sum(size[width] for size, width in zip(sizes, choice, strict=True)) <= limit
+        if floor <= sum(size[width] for size, width in zip(sizes, choice, strict=True)) <= limit
     ]
-    found = solve(costs, sizes, limit)
+    found = solve(costs, sizes, limit, floor=floor)
     if not fitting:
         assert found is None
         return

@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 
 __all__ = ["solve"]
 
-_OPTIMAL = 0
+_OPTIMAL, _INFEASIBLE = 0, 2
 
 
 def solve(
-    costs: Sequence[Mapping[int, float]], sizes: Sequence[Mapping[int, int]], limit: int
+    costs: Sequence[Mapping[int, float]], sizes: Sequence[Mapping[int, int]], limit: int, *, floor: int = 0
 ) -> list[int] | None:
-    """The bits of every matrix with the least sum of costs, None if not even the smallest sizes fit.
+    """The bits of every matrix with the least sum of costs, None if no sizes fit.
 
     Args:
         costs: by bits, for every matrix.
         sizes: by the same bits, in any unit.
         limit: of the sum of sizes.
+        floor: what the sum is to reach, to the tolerance of the solver.
 
     Raises:
         MissingExtraError: SciPy is not installed.
@@ -38,7 +39,9 @@ def solve(
     belongs = np.array([[index == row for index, _ in bits] for row in range(len(costs))], np.float64)
     allowed = limit
     while allowed >= least:
-        chosen = _minimum(cost, size, belongs, allowed)
+        chosen = _minimum(cost, size, belongs, (floor, allowed))
+        if chosen is None:
+            return None
         over = int(size[chosen].sum()) - limit
         if over <= 0:
             return [bits[place][1] for place in chosen]
@@ -51,9 +54,9 @@ def _minimum(
     cost: np.ndarray[tuple[int], np.dtype[np.float64]],
     size: np.ndarray[tuple[int], np.dtype[np.int64]],
     belongs: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    allowed: int,
-) -> list[int]:
-    """Places of the variables that are 1, one per row of `belongs`."""
+    between: tuple[int, int],
+) -> list[int] | None:
+    """Places of the variables that are 1, one per row of `belongs`; None where no sum is in between."""
     try:
         from scipy.optimize import Bounds, LinearConstraint, milp
     except ImportError as error:
@@ -65,9 +68,14 @@ def _minimum(
         cost * scale,
         integrality=np.ones(len(cost)),
         bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(belongs, 1, 1), LinearConstraint(size[None] * unit, ub=allowed * unit)],
+        constraints=[
+            LinearConstraint(belongs, 1, 1),
+            LinearConstraint(size[None] * unit, *(bound * unit for bound in between)),
+        ],
         options={"mip_rel_gap": 0.0},
     )
+    if found.status == _INFEASIBLE and between[0] > 0:
+        return None
     if found.status != _OPTIMAL:
         raise RuntimeError(f"the integer programme was not solved: {found.message}")
     return [int(np.argmax(np.where(row > 0, found.x, -1.0))) for row in belongs]

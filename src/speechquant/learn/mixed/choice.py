@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["BitChoice", "Group", "SearchPlan", "Unit", "groups_of"]
 
 Unit = Literal["matrix", "block"]
+
+# The expected size is at the budget, but that of the largest logits may be far below: bits that cost nothing then.
+_USED = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,9 @@ class BitChoice(nn.Module):
     equation, not an inequality, so that a multiplier that went too far comes back. The excess is relative to the
     limit and counts once per group, so that multipliers mean the same for small and large models.
 
-    After the search the bits are settled: those with the largest logits, and where these exceed the budget, what
-    the integer programme finds within it at the least distance from the largest logits. Bits that are further away
+    After the search the bits are settled: those with the largest logits, and where these exceed the budget or leave
+    more than 2 % of it unused, what the integer programme finds there at the least distance from the largest
+    logits, unless matrices are too few for it. Bits that are further away
     cost the distances of all candidates on the way: those that were hardly ever drawn have kept the logit that
     they began with, which says nothing.
 
@@ -224,7 +229,9 @@ class BitChoice(nn.Module):
         if self.plan.limit is None:
             found = self.logits.argmax(dim=1).tolist()
             return [int(place) for place in found]
-        widths = solve(self._costs(), [group.sizes for group in self.groups], self.plan.limit)
+        costs, sizes = self._costs(), [group.sizes for group in self.groups]
+        limit = self.plan.limit
+        widths = solve(costs, sizes, limit, floor=math.ceil(_USED * limit)) or solve(costs, sizes, limit)
         assert widths is not None
         return [self.widths.index(width) for width in widths]
 

@@ -232,10 +232,13 @@ class Trainer:
             examples, maximum_samples=self._plan.maximum_samples, exact=self._plan.length_exact
         )
         sums = self._number(*[0.0] * len(self._student.parts))
-        for index, batch in enumerate(batches):
-            last = index == len(batches) - 1
-            with nullcontext() if last else self._accelerator.no_sync(self._parallel):
-                sums += self._backward(step, index, batch, share)
+        # Processes exchange gradients in the middle of the last backward pass, and cannot wait for a second one.
+        alone = self._accelerator.num_processes == 1
+        with self._student.once() if alone else nullcontext():
+            for index, batch in enumerate(batches):
+                last = index == len(batches) - 1
+                with nullcontext() if last else self._accelerator.no_sync(self._parallel):
+                    sums += self._backward(step, index, batch, share)
         return sums
 
     def _backward(self, step: int, index: int, batch: Batch, share: float) -> torch.Tensor:

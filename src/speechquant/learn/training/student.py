@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from speechquant.learn.training.objective import divergence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
+    from speechquant.learn.installed import FakeQuantizers
     from speechquant.learn.training.data import Batch
     from speechquant.learn.training.objective import Task
 
@@ -36,7 +39,7 @@ class Student(nn.Module):
         task: how it is run, and its own loss.
         weights: of the parts.
         teacher: the frozen float network, where the distillation counts.
-        extra: further parameters that are trained, such as step sizes.
+        extra: the quantizers in the network, whose step sizes are trained.
         bf16: compute matrix products in bfloat16.
         penalty: a further part of the loss that no utterance decides, such as the size of the model, ().
     """
@@ -48,7 +51,7 @@ class Student(nn.Module):
         *,
         weights: LossWeights | None = None,
         teacher: nn.Module | None = None,
-        extra: nn.Module | None = None,
+        extra: FakeQuantizers | None = None,
         bf16: bool = False,
         penalty: Callable[[], torch.Tensor] | None = None,
     ) -> None:
@@ -67,6 +70,10 @@ class Student(nn.Module):
         """Names of what `forward` returns: `loss`, the weighted sum that is made small, and its parts."""
         counted = (name for name in ("task", "distillation") if getattr(self._weights, name))
         return ("loss", *counted, *(["penalty"] if self._penalty is not None else []))
+
+    def once(self) -> AbstractContextManager[None]:
+        """Quantize weights once for all batches of an update, see `FakeQuantizers.once`."""
+        return nullcontext() if self.extra is None else self.extra.once()
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The `parts`, each a number; gradients flow from `loss` alone."""
