@@ -19,7 +19,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from harness import cell, p_text, provenance
+from harness import cell, p_text, provenance, share_transcripts
 
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import LearnRecipe
@@ -108,10 +108,10 @@ class Bench:
 
     def outcome(self, method: str, budget: float) -> Any:
         """One run, or what an earlier one left of it."""
-        name = f"{self.model}-{method}-{budget:g}".replace(":", "-").replace("/", "-")
-        place = self.own.out.with_name(self.own.out.name + ".work") / name
+        place = self.place(method, budget)
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
+        share_transcripts(work_of(place), work_of(self.place(CONTROL, 32.0)))
         how, _, criterion = method.partition(":")
         recipe = {"model": self.model, "output": place, "method": how, **self.settings}
         recipe |= {"criterion": criterion} if criterion else {}
@@ -120,6 +120,11 @@ class Bench:
         found = learn(LearnRecipe.model_validate(recipe), progress=Told())
         assert found is not None
         return found
+
+    def place(self, method: str, budget: float) -> Path:
+        """Where a run leaves its result; what it needs to go on lies beside it."""
+        name = f"{self.model}-{method}-{budget:g}".replace(":", "-").replace("/", "-")
+        return self.own.out.with_name(self.own.out.name + ".work") / name
 
     def row(self, method: str, budget: float, outcome: Any) -> dict[str, Any]:
         """Figures on dev and test with paired tests, size, and time."""
@@ -146,6 +151,11 @@ class Bench:
         row["training"], row["settings"] = metrics["training"], self.settings
         row["update_seconds"] = update_seconds(outcome.folder / "history.jsonl")
         return row
+
+
+def work_of(place: Path) -> Path:
+    """The work folder of a run."""
+    return place.with_name(place.name + ".work")
 
 
 def key(row: dict[str, Any]) -> tuple[str, str, float]:

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness import cell, p_text, provenance
+from harness import cell, p_text, provenance, share_transcripts
 
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import LearnRecipe
@@ -60,9 +60,11 @@ def main() -> None:
 
 def train(own: argparse.Namespace, run: str, settings: dict[str, Any]) -> Any:
     """One run, or what an earlier one left of it."""
-    place = own.out.with_name(own.out.name + ".work") / f"{own.model.replace(':', '-')}-{run}"
+    work = own.out.with_name(own.out.name + ".work")
+    place, control = (work / f"{own.model.replace(':', '-')}-{name}" for name in (run, RUNS[0]))
     shutil.rmtree(place, ignore_errors=True)
     place.parent.mkdir(parents=True, exist_ok=True)
+    share_transcripts(*(folder.with_name(folder.name + ".work") for folder in (place, control)))
     how = {"method": "float"} if run == "float" else {"method": "qat", "bits": run}
     roles = {"train": own.train, "dev": own.dev, "test": own.test}
     recipe = LearnRecipe.model_validate({"model": own.model, "output": place, **roles, **how, **settings})
