@@ -20,7 +20,7 @@ from speechquant.jobs.quantization.measure import Measured, _agreement
 from speechquant.jobs.quantization.page import report_data
 from speechquant.jobs.recipe import load_recipe
 from speechquant.metrics import mapsswe, score
-from speechquant.numerics import ScaleTable
+from speechquant.numerics import ScaleTable, Site
 from speechquant.report import judge, render
 from speechquant.search import LayerSensitivity, SearchResult
 
@@ -207,6 +207,15 @@ def test_labels_are_short_enough_for_a_phone():
     ]
     bench, findings = made(bits="w4a8", method="mse")
     assert report_data(bench, findings, describe(bench, findings)).systems[1].label == "mse, w4a8, engine"
+
+
+def test_an_operator_without_scales_is_in_float_on_purpose():
+    bench, findings = made()
+    bench.model.sites = lambda: [Site("head", "weight", "lm_head")]
+    page = report_data(bench, findings, describe(bench, findings))
+    assert page.coverage.on_purpose == {"head": "lm_head"}
+    assert "int8 everywhere" not in " ".join(judge(page).caveats)
+    assert "head</code> (on purpose)" in render(page)
 
 
 def test_caveats_and_the_work_folder_are_told(capsys):

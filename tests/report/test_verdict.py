@@ -61,6 +61,36 @@ def test_float_fallback_is_never_good():
     assert any("2 of 60 operators" in c for c in verdict.caveats)
 
 
+@pytest.mark.parametrize(
+    ("on_purpose", "headline"),
+    [
+        ({"a": "conv.1"}, "Same accuracy with conv.1 in float"),
+        ({"a": "conv.1", "b": "conv.1"}, "Same accuracy with conv.1 in float"),
+        ({"a": "conv.1", "b": "head"}, "Same accuracy with conv.1 and head in float"),
+        ({"a": "conv.0", "b": "conv.1", "c": "head"}, "Same accuracy with 3 layers in float"),
+    ],
+)
+def test_layers_left_in_float_on_purpose_are_named_and_no_fault(on_purpose, headline):
+    coverage = Coverage(60 - len(on_purpose), 60, tuple(on_purpose), on_purpose=on_purpose)
+    verdict = judge(run(2.55, 0.31, coverage=coverage))
+    assert (verdict.level, verdict.headline) == ("good", headline)
+    assert verdict.caveats == ()
+
+
+def test_an_operator_in_float_beyond_those_on_purpose_is_a_fault():
+    coverage = Coverage(58, 60, ("a", "b"), on_purpose={"a": "conv.1"})
+    verdict = judge(run(2.55, 0.31, coverage=coverage))
+    assert (verdict.level, verdict.headline) == ("unclear", "Same accuracy, but not int8 everywhere")
+    assert verdict.caveats == (
+        "Not int8 everywhere: 2 of 60 operators still run in float, 1 of them on purpose.",
+    )
+
+
+def test_what_is_worse_stays_worse_with_layers_in_float():
+    verdict = judge(run(3.60, 0.03, coverage=Coverage(59, 60, ("a",), on_purpose={"a": "conv.1"})))
+    assert (verdict.level, verdict.headline) == ("bad", "Significantly worse")
+
+
 def test_simulation_alone_is_never_good():
     data = run(2.55, 0.31)
     systems = (data.systems[0], replace(data.systems[1], key="simulated"))

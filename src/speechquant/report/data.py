@@ -207,6 +207,7 @@ class Coverage:
 
     Operators with 4-bit weights compute in float and are counted apart: `weights_4bit` whose weight the engine
     keeps in 4 bits, and the names of those whose 4-bit weight it makes float when it loads the file.
+    `on_purpose` has the layers of those in float that nobody asked to quantize, by name of the operator.
     """
 
     int8: int
@@ -214,11 +215,17 @@ class Coverage:
     fallbacks: tuple[str, ...] = ()
     weights_4bit: int = 0
     expanded: tuple[str, ...] = ()
+    on_purpose: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def small(self) -> int:
         """Operators that are as small in the file as they were meant to be."""
         return self.int8 + self.weights_4bit + len(self.expanded)
+
+    @property
+    def fallen_back(self) -> bool:
+        """Whether some are in float that were to be quantized."""
+        return self.total - self.small > len(self.on_purpose)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from speechquant.report import formats
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from speechquant.report.data import Dataset, ReportData, System
+    from speechquant.report.data import Coverage, Dataset, ReportData, System
 
 __all__ = ["ALPHA", "Level", "Verdict", "against_float", "judge", "main_pair", "speedup"]
 
 ALPHA = 0.05
+
+_NAMED = 2
 
 Level = Literal["good", "unclear", "bad"]
 Outcome = Literal[
@@ -103,15 +105,15 @@ def judge(data: ReportData) -> Verdict:
 
     "Same" needs a paired test that found no difference (p >= 0.05), a difference of at most gamma, and enough
     words for gamma to be more than one word. A run whose engine fell back to float somewhere, or that was
-    only simulated, keeps its WER verdict but not the level "good".
+    only simulated, keeps its WER verdict but not the level "good". Layers that were left in float on purpose are
+    named and are no fault.
     """
     reference, system = main_pair(data)
     outcome = _outcome(data, reference, system)
     level, headline = _HEADLINES[outcome]
-    fallen_back = data.coverage is not None and data.coverage.small < data.coverage.total
-    if level == "good" and (fallen_back or (system is not None and system.key == "simulated")):
-        level = "unclear"
-        headline += ", but not int8 everywhere" if fallen_back else ", in simulation"
+    if level == "good":
+        level, addition = _as_far_as_it_holds(data.coverage, system)
+        headline += addition
     sentence = ", ".join([_facts(data, reference, system), *_gains(data)])
     return Verdict(
         level,
@@ -120,6 +122,19 @@ def judge(data: ReportData) -> Verdict:
         _caveats(data, system),
         _plain(data, outcome, reference, system),
     )
+
+
+def _as_far_as_it_holds(coverage: Coverage | None, system: System | None) -> tuple[Level, str]:
+    """The level of a good outcome, and what its headline has to add."""
+    if coverage is not None and coverage.fallen_back:
+        return "unclear", ", but not int8 everywhere"
+    if system is not None and system.key == "simulated":
+        return "unclear", ", in simulation"
+    layers = list(dict.fromkeys(coverage.on_purpose.values())) if coverage is not None else []
+    if not layers:
+        return "good", ""
+    names = " and ".join(layers) if len(layers) <= _NAMED else f"{len(layers)} layers"
+    return "good", f" with {names} in float"
 
 
 def _outcome(data: ReportData, reference: System | None, system: System | None) -> Outcome:
@@ -202,12 +217,12 @@ def _caveats(data: ReportData, system: System | None) -> tuple[str, ...]:
         )
     if system is not None and system.key == "simulated":
         caveats.append("Measured in simulation, not on an int8 engine.")
-    if data.coverage is not None and data.coverage.small < data.coverage.total:
-        missing = data.coverage.total - data.coverage.small
+    if data.coverage is not None and data.coverage.fallen_back:
+        missing, meant = data.coverage.total - data.coverage.small, len(data.coverage.on_purpose)
+        what = "quantized" if data.coverage.weights_4bit else "int8"
+        purpose = f", {meant} of them on purpose" if meant else ""
         caveats.append(
-            f"Not quantized everywhere: {missing} of {data.coverage.total} operators still run in float."
-            if data.coverage.weights_4bit
-            else f"Not int8 everywhere: {missing} of {data.coverage.total} operators still run in float."
+            f"Not {what} everywhere: {missing} of {data.coverage.total} operators still run in float{purpose}."
         )
     if data.float_layers:
         caveats.append(f"The search left in float what no cut-off saved: {', '.join(data.float_layers)}.")

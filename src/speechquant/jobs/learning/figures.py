@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechquant import report
 from speechquant.artifact import package_versions
+from speechquant.jobs.coverage import shown_coverage
 from speechquant.jobs.surroundings import peak_rss_mb
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def _training(
 def page(
     session: Session,
     proof: Proof,
+    found: Compressed,
     metrics: Mapping[str, Any],
     *,
     rows: Sequence[Mapping[str, Any]],
@@ -147,9 +149,9 @@ def page(
         systems=_systems(session, proof, metrics),
         sizes=report.Sizes(engines.bytes["float"], engines.bytes["quantized"]) if engines else None,
         coverage=(
-            report.Coverage(engines.coverage.int8, engines.coverage.total, engines.coverage.fallbacks)
-            if engines
-            else None
+            None
+            if engines is None or found.table is None
+            else shown_coverage(session.model, found.table, engines.coverage)
         ),
         transcripts=_transcripts(session, proof),
         normalizer=session.evaluator.normalizer,

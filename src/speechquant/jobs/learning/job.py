@@ -99,7 +99,7 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
                 )
             check = before.get("check", before["dev"])
             metrics = describe(session, proof, found, rows=rows, seconds=seconds, float_check=check)
-            data = page(session, proof, metrics, rows=rows, float_check=check)
+            data = page(session, proof, found, metrics, rows=rows, float_check=check)
             kept = _records(found, rows, check.wer, scratch)
             with listener.stage("save"):
                 if found.table is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from speechquant import report
 from speechquant.artifact import shared_or_by_layer
+from speechquant.jobs.coverage import shown_coverage
 from speechquant.jobs.quantization.recordings import changed_recordings
 from speechquant.jobs.quantization.sites import activation_sites, weight_sites
 
@@ -53,13 +54,7 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
         tradeoff=_tradeoff(bench, findings),
         latency=(_latency(engines),),
         sizes=report.Sizes(engines.bytes["float"], engines.bytes["quantized"]),
-        coverage=report.Coverage(
-            engines.coverage.int8,
-            engines.coverage.total,
-            engines.coverage.fallbacks,
-            engines.coverage.weights_4bit,
-            engines.coverage.expanded,
-        ),
+        coverage=shown_coverage(bench.model, search.table, engines.coverage),
         transcripts=_transcripts(bench, findings),
         normalizer=bench.normalizer,
         recordings=recordings,
