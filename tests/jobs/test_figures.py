@@ -22,7 +22,7 @@ from speechquant.jobs.recipe import load_recipe
 from speechquant.metrics import mapsswe, score
 from speechquant.numerics import ScaleTable, Site
 from speechquant.report import judge, render
-from speechquant.search import LayerSensitivity, SearchResult
+from speechquant.search import CutoffScore, LayerSensitivity, SearchResult
 
 SAID = {f"u{i}": f"a b c d e f g h {i}" for i in range(12)}
 # Turns whose median ratios (2 and 5) are not the ratios of their medians (3 and 4).
@@ -180,12 +180,29 @@ def test_layers_left_in_float_are_told(capsys):
     assert "left in float" not in printed(capsys, bench, findings)
     findings.search = replace(findings.search, float_layers=("conv.1", "head"))
     text = printed(capsys, bench, findings).splitlines()
-    told = "left in float: conv.1 (alone about +87.5 points on dev), head (alone +5.0 points on dev)"
-    assert text[text.index("clipped layers: conv.0; cut-off p_opt = 0.1 %") + 1] == told
+    told = "left in float: conv.1 (alone ≈ +87.5 points on dev), head (alone +5.0 points on dev)"
+    place = text.index("clipped layers: conv.0; cut-off p_opt = 0.1 %") + 1
+    assert text[place] == told
+    assert text[place + 1].startswith("  ≈: estimated from a part of dev")
     metrics = describe(bench, findings)
     assert (metrics["float_layers"], metrics["selected_layers"]) == (["conv.1", "head"], ["conv.0"])
     page = report_data(bench, findings, metrics)
     assert (page.float_layers, page.max_drop) == (("conv.1", "head"), 2.0)
+    findings.search = replace(findings.search, float_layers=("head",))
+    assert "≈" not in printed(capsys, bench, findings)
+
+
+def test_the_page_knows_what_was_estimated():
+    bench, findings = made()
+    alone = (
+        LayerSensitivity("conv.0", 4.0, 3.0, selected=True),
+        LayerSensitivity("head", 6.0, 5.0, True, 0.2),
+    )
+    tried = (CutoffScore(0.0, 9.0, 90, share=0.5), CutoffScore(0.1, 2.0, 20))
+    findings.search = replace(findings.search, sensitivity=alone, cutoffs=tried)
+    page = report_data(bench, findings, describe(bench, findings))
+    assert [layer.share for layer in page.layers] == [1.0, 0.2]
+    assert [c.share for c in page.cutoffs] == [0.5, 1.0]
 
 
 def test_the_dev_set_is_on_the_page():

@@ -40,6 +40,24 @@ def test_one_failure_does_not_flatten_the_rest(width):
     assert max(found) - min(found) > 113
 
 
+def test_estimates_are_open_points_and_say_how_much_was_heard():
+    results = [CutoffResult(0.0, 9.0, 1234, share=0.125), CutoffResult(0.1, 8.0, 1000)]
+    picture = ET.fromstring(draw_cutoffs(results, 0.1, None, 912))
+    points = {e.get("class"): e.find("title").text for e in picture.iter("circle")}
+    assert set(points) == {"estimate", "dot fill-quantized", "dot fill-selected"}
+    tips = {style: tip.replace("\N{NARROW NO-BREAK SPACE}", " ") for style, tip in points.items()}
+    assert tips["estimate"] == "p = 0 %: WER ≈ 9.00 %, ≈ 1,234 errors, from 12.5 % of the words"
+    assert tips["dot fill-quantized"] == "p = 0.1 %: WER 8.00 %, 1,000 errors"
+
+
+def test_an_estimate_beyond_the_picture_is_open_too():
+    results = [CutoffResult(0.05 * i, wer, 10, share=0.5 if wer == 60 else 1) for i, wer in enumerate(RATES)]
+    picture = ET.fromstring(draw_cutoffs(results, 0.1, None, 912))
+    assert "≈ 60.00 % at p = 0 %" in words(picture)
+    assert not [e for e in picture.iter() if e.get("class") == "outlier"]
+    assert len([e for e in picture.iter("path") if e.get("class") == "estimate"]) == 1
+
+
 def test_the_failure_is_named():
     picture = draw(RATES)
     assert "60.00 % at p = 0 %" in words(picture)

@@ -92,8 +92,32 @@ def test_weights_alone_read_as_such(report_data):
     assert "ranges" not in page.having("id")
 
 
+def test_what_was_stopped_early_is_marked_as_an_estimate(html, report_data):
+    data = replace(
+        report_data,
+        layers=tuple(
+            replace(layer, share=0.126) if layer.layer == "conv.2" else layer for layer in report_data.layers
+        ),
+        cutoffs=(*(replace(c, share=0.5) for c in report_data.cutoffs if c.p == 0), *report_data.cutoffs[1:]),
+    )
+    marked = render(data).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    panels = {name: " ".join(re.sub(r"<[^>]+>", "", text).split()) for name, _, text in tabs(marked)}
+    assert "≈ 82.87 % (≈ +75.11), from 12.6 % of the words" in panels["conv.2"]
+    assert [name for name, text in panels.items() if "≈" in text] == ["conv.2"]
+    assert '<span class="value" aria-hidden="true">≈ +75.11</span><span class="sr"> ≈ +75.11 points' in marked
+    assert re.search(r"≈: an estimate from a part of the dev set", section(marked, "layers"))
+    cutoffs = section(marked, "cutoffs")
+    assert "Open points (≈) are estimates from a part of the set" in cutoffs
+    (row,) = re.findall(r'<tr><th scope="row">0</th>.*?</tr>', cutoffs)
+    assert "<td>≈ 87.50 %</td><td>≈ 3,587</td>" in row
+    assert len(re.findall(r"<td>≈", cutoffs)) == 2
+    assert "≈" not in html
+
+
 def test_cutoffs_of_single_layers_stand_with_their_layer(report_data):
-    own = tuple(CutoffResult(p, 9.0 + p, 300, "conv.1") for p in (0.0, 0.1, 0.2))
+    own = tuple(
+        CutoffResult(p, 9.0 + p, 300, "conv.1", share) for p, share in ((0.0, 0.5), (0.1, 1.0), (0.2, 0.5))
+    )
     data = replace(
         report_data,
         cutoffs=(*report_data.cutoffs, *own),
@@ -108,6 +132,7 @@ def test_cutoffs_of_single_layers_stand_with_their_layer(report_data):
     assert "Search for the cut-off of this layer" not in found["conv.0"]
     assert "conv.1 0.1 %" in Page(html).text
     assert html.count("candidates") == 3  # wide and narrow for all layers, one for conv.1
+    assert html.count("open points are estimates") == 1
 
 
 def test_a_layer_left_in_float_says_so(report_data):

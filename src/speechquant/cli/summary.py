@@ -93,11 +93,13 @@ def _left_in_float(metrics: Mapping[str, Any]) -> Iterator[str]:
     """The layers that no cut-off saved, with what each cost alone: estimated where it was stopped early."""
     alone = {layer: metrics["sensitivity"][layer] for layer in metrics["float_layers"]}
     costs = [
-        f"{layer} (alone {'about ' if found['share'] < 1 else ''}{found['delta']:+.1f} points on dev)"
+        f"{layer} (alone {'≈ ' if found['share'] < 1 else ''}{found['delta']:+.1f} points on dev)"
         for layer, found in alone.items()
     ]
     if costs:
         yield f"left in float: {', '.join(costs)}"
+    if any(found["share"] < 1 for found in alone.values()):
+        yield "  ≈: estimated from a part of dev, on which the layer had clearly lost and was stopped"
 
 
 def _coverage(coverage: Mapping[str, Any]) -> Iterator[str]:

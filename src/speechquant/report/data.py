@@ -109,12 +109,16 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """WER in percent on the dev set with only this layer quantized, and its increase over float in points."""
+    """WER in percent on the dev set with only this layer quantized, and its increase over float in points.
+
+    `share` is the part of the words that were heard; below 1 the layer had lost, and the figures are estimates.
+    """
 
     layer: str
     wer: float
     delta: float
     selected: bool
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,14 @@ class CutoffResult:
     """WER in percent on the dev set with the selected layers clipped at the cut-off `p` (percent).
 
     `layer` names the one layer that was clipped at `p` while the others kept theirs; None means all alike.
+    `share` is the part of the words that were heard; below 1 the cut-off had lost, and the figures are estimates.
     """
 
     p: float
     wer: float
     errors: int
     layer: str | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

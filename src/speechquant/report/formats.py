@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 __all__ = [
+    "about",
     "breakable",
     "count",
     "duration",
@@ -44,6 +45,11 @@ def points(value: float) -> str:
     if float(text) == 0:
         return text
     return ("+" if value > 0 else MINUS) + text
+
+
+def about(text: str, share: float) -> str:
+    """`≈ 2.55 %` where only a share of the words below 1 was heard, else the text as it is."""
+    return f"≈{NBSP}{text}" if share < 1 else text
 
 
 def count(value: int) -> str:

@@ -50,7 +50,8 @@ class SitePlot:
 class LayerView:
     """One layer. `alone` is its sensitivity, `p` its cut-off; `featured` layers are printed.
 
-    It is `clipped`, or `floats` because no cut-off saved it, or neither.
+    It is `clipped`, or `floats` because no cut-off saved it, or neither. `estimates` says that `cutoffs`, the search
+    for its own cut-off, has some.
     """
 
     name: str
@@ -61,6 +62,7 @@ class LayerView:
     alone: LayerResult | None
     p: float | None
     cutoffs: str | None
+    estimates: bool
     sites: tuple[SitePlot, ...]
     weights: tuple[WeightSite, ...]
 
@@ -97,6 +99,7 @@ def build_picker(data: ReportData) -> Picker | None:
             alone=alone.get(name),
             p=data.p_by_layer.get(name, data.p_opt if name in data.selected_layers else None),
             cutoffs=_cutoffs(data, name),
+            estimates=any(c.layer == name and c.share < 1 for c in data.cutoffs),
             sites=_plots(sites.get(name, ())),
             weights=tuple(weights.get(name, ())),
         )
@@ -114,7 +117,7 @@ def _sensitivity_bars(data: ReportData) -> tuple[str, float, float | None, dict[
     bars = {}
     for layer in data.layers:
         end = scale(layer.delta)
-        text = formats.points(layer.delta)
+        text = formats.about(formats.points(layer.delta), layer.share)
         bars[layer.layer] = Bar(min(zero, end), max(abs(end - zero), 1.5), text, f"{text} points")
     return "WER increase in points with this layer quantized alone", zero, scale(data.gamma), bars
 

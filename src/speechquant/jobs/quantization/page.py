@@ -38,14 +38,16 @@ def report_data(bench: Workbench, findings: Findings, metrics: Mapping[str, Any]
         references=findings.test["float"].references,
         systems=_systems(bench, findings, metrics["p_values"]),
         layers=tuple(
-            report.LayerResult(item.layer, item.wer, item.delta, item.selected) for item in search.sensitivity
+            report.LayerResult(item.layer, item.wer, item.delta, item.selected, item.share)
+            for item in search.sensitivity
         ),
         gamma=bench.recipe.gamma,
         selected_layers=search.selected_layers,
         float_layers=search.float_layers,
         max_drop=bench.recipe.max_drop,
         cutoffs=tuple(
-            report.CutoffResult(item.p, item.wer, item.errors, item.layer) for item in search.cutoffs
+            report.CutoffResult(item.p, item.wer, item.errors, item.layer, item.share)
+            for item in search.cutoffs
         ),
         p_opt=None if isinstance(p_opt, dict) else p_opt,
         p_by_layer=search.p_opt or {},

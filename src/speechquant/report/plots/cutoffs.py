@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechquant.report.formats import percent
+from speechquant.report.formats import about, percent, share
 from speechquant.report.plots.axes import x_axis, y_axis
 from speechquant.report.plots.canvas import Canvas, text_width
 from speechquant.report.plots.scales import LinearScale, LogScale, Scale, fitting_scale
@@ -30,7 +30,10 @@ _LEAST_SPREAD = 0.1
 def draw_cutoffs(
     cutoffs: Sequence[CutoffResult], p_opt: float | None, float_wer: float | None, width: int
 ) -> str:
-    """The search over p (percent), the chosen p marked, the float WER (percent) as a line where known."""
+    """The search over p (percent), the chosen p marked, the float WER (percent) as a line where known.
+
+    Estimates are open points.
+    """
     results = sorted(cutoffs, key=lambda c: c.p)
     best = next((c for c in results if c.p == p_opt), None)
     spoken = f"; best {percent(best.wer)} at p = {best.p:g} %" if best else ""
@@ -51,8 +54,8 @@ def draw_cutoffs(
     for c in results:
         if c.wer > limit:
             continue
-        tip = f"p = {c.p:g} %: WER {percent(c.wer)}, {c.errors:,} errors"
-        canvas.circle((x(c.p), y(c.wer)), 2.6, "dot fill-quantized", tip)
+        style, radius = ("dot fill-quantized", 3.2) if c.share == 1 else ("estimate", 2.2)
+        canvas.circle((x(c.p), y(c.wer)), radius, style, _tip(c))
     if best is not None:
         _mark(canvas, best, (x(best.p), y(best.wer)))
     return canvas.markup()
@@ -71,6 +74,12 @@ def upper_limit(wers: Sequence[float]) -> float:
     return best + _SPREADS * max(spread, _LEAST_SPREAD * best)
 
 
+def _tip(c: CutoffResult) -> str:
+    rate, errors = about(percent(c.wer), c.share), about(f"{c.errors:,}", c.share)
+    heard = "" if c.share == 1 else f", from {share(c.share, 1)} of the words"
+    return f"p = {c.p:g} %: WER {rate}, {errors} errors{heard}"
+
+
 def _mark_outliers(canvas: Canvas, results: Sequence[CutoffResult], limit: float, x: Scale) -> None:
     """An arrow at the upper border for each rate beyond it, and the largest of neighbours in words."""
     for beyond, run in groupby(results, key=lambda c: c.wer > limit):
@@ -79,10 +88,11 @@ def _mark_outliers(canvas: Canvas, results: Sequence[CutoffResult], limit: float
         group = list(run)
         for c in group:
             at = x(c.p)
-            tip = f"p = {c.p:g} %: WER {percent(c.wer)}, {c.errors:,} errors"
-            canvas.circle((at, _TOP), 6, "hit", tip)
-            canvas.path([(at - 4.5, _TOP + 5), (at + 4.5, _TOP + 5), (at, _TOP - 4)], "outlier", closed=True)
-        worst = percent(max(c.wer for c in group))
+            style = "outlier" if c.share == 1 else "estimate"
+            canvas.circle((at, _TOP), 6, "hit", _tip(c))
+            canvas.path([(at - 4.5, _TOP + 5), (at + 4.5, _TOP + 5), (at, _TOP - 4)], style, closed=True)
+        highest = max(group, key=lambda c: c.wer)
+        worst = about(percent(highest.wer), highest.share)
         text = f"{worst} at p = {group[0].p:g} %" if len(group) == 1 else f"up to {worst}"
         end = x(group[-1].p) + 10
         fits = end + text_width(text) < canvas.width
