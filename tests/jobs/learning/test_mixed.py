@@ -64,6 +64,17 @@ def test_one_stage(learn, history):
     assert load_learn_recipe(place / "recipe.yaml").second_pass == 1
 
 
+def test_a_search_that_learns_nothing_ends_where_it_began(learn):
+    budget = ("--average-bits", "3.5", "--probe-utterances", "2")
+    still = ("--method", "one-stage", "--bit-start", "fisher", "--bit-learning-rate", "1e-9")
+    _, metrics, began, _ = learn(*still, *budget)
+    _, _, best, _ = learn("--method", "allocate", "--criterion", "fisher", *budget, name="best")
+    bits = [{row["module"]: row["bits"] for row in record["matrices"]} for record in (began, best)]
+    assert bits[0] == bits[1]
+    assert len(set(bits[0].values())) > 1
+    assert metrics["seconds"]["sensitivities"] > 0
+
+
 def test_two_stages_without_transcripts(learn):
     place, metrics, _, _ = learn("--method", "two-stage", "--ratio", "5", "--task-weight", "0")
     agrees(place, metrics)
@@ -87,6 +98,7 @@ def test_uniform_takes_the_most_bits_that_fit(learn):
         ({"method": "qat", "ratio": 8}, "--ratio belongs to"),
         ({"method": "allocate", "bit_penalty": 1}, "--bit-penalty is a part of a loss"),
         ({"method": "two-stage", "ratio": 8, "second_pass": 4}, "--second-pass"),
+        ({"method": "one-stage", "bit_penalty": 1, "bit_start": "kl"}, "--bit-start"),
         ({"method": "one-stage", "ratio": 8, "include": ("head",)}, "--rule"),
         ({"method": "one-stage", "ratio": 8, "candidates": (1,)}, "--candidates"),
     ],

@@ -127,6 +127,52 @@ def test_the_penalty_is_the_augmented_lagrangian_of_the_expected_size():
     assert float(spare.multiplier) < 0
 
 
+@pytest.mark.parametrize("average", [2.2, 3.0, 5.5])
+def test_a_search_begins_at_its_budget_and_treats_all_alike(average):
+    weights = (10, 30, 7)
+    choice = choice_of(*weights, average=average)
+    assert choice.figures()["average_bits"] == pytest.approx(average, abs=0.02)
+    rows = choice.logits.detach()
+    assert torch.equal(rows[0], rows[1])
+    # Exponential in bits: of all distributions with this mean the one with the largest entropy.
+    slopes = rows[0].diff() / torch.tensor(WIDTHS, dtype=torch.float32).diff()
+    torch.testing.assert_close(slopes, slopes[:1].expand(3))
+
+
+@pytest.mark.parametrize("average", [2.0, 8.0])
+def test_a_budget_at_the_end_of_the_range_begins_close_to_it(average):
+    choice = choice_of(10, 30, average=average)
+    assert choice.figures()["average_bits"] == pytest.approx(average, abs=0.25)
+    assert torch.isfinite(choice.logits).all()
+    assert torch.softmax(choice.logits, dim=1).max() < 1
+
+
+def test_with_known_costs_a_search_begins_near_the_best_assignment():
+    weights = (10, 10, 20)
+    # The second matrix is 100 times as sensitive as the others.
+    costs = {f"m{i}": {b: factor * 4.0**-b for b in WIDTHS} for i, factor in enumerate((1.0, 100.0, 1.0))}
+    limit = 4 * sum(weights)
+
+    def total(places):
+        return sum(costs[f"m{i}"][WIDTHS[place]] for i, place in enumerate(places))
+
+    def size(places):
+        return sum(n * WIDTHS[place] for n, place in zip(weights, places, strict=True))
+
+    every = itertools.product(range(4), repeat=3)
+    best = min((places for places in every if 0.98 * limit <= size(places) <= limit), key=total)
+    assert best[1] == 3
+    choice = BitChoice(groups(*weights), SearchPlan(Annealing(5), limit=limit), costs)
+    assert tuple(choice.bits().values()) == tuple(WIDTHS[place] for place in best)
+    assert choice.figures()["average_bits"] == pytest.approx(4.0, abs=0.02)
+    # The tilt to the budget is linear in bits; without it, logits fall by one with each step away.
+    for row, place in zip(choice.logits.detach().tolist(), best, strict=True):
+        plain = [-abs(n - place) for n in range(4)]
+        tilt = [(value - before) for value, before in zip(row, plain, strict=True)]
+        slopes = [(b - a) / (w - v) for a, b, v, w in zip(tilt, tilt[1:], WIDTHS, WIDTHS[1:], strict=False)]
+        assert slopes == pytest.approx([slopes[0]] * 3, abs=1e-5)
+
+
 def test_a_plain_penalty_takes_the_largest_logits():
     choice = BitChoice(groups(10, 30), SearchPlan(Annealing(2), penalty=0.5))
     choice.begin(0)
@@ -147,7 +193,7 @@ def test_matrices_of_a_group_share_their_bits():
     ]
     choice = BitChoice(made, SearchPlan(Annealing(3), limit=90))
     with torch.no_grad():
-        choice.logits[:, 1] = torch.tensor([2.0, 1.0])
+        choice.logits.copy_(torch.tensor([[0.0, 2.0], [0.0, 1.0]]))
     assert choice.bits() == {"a": 2, "b": 2, "c": 8}
     assert choice.repaired() == ("a", "b")
     assert choice.preferences()["b"] == {2: 2.0, 8: 0.0}

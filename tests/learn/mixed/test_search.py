@@ -110,6 +110,8 @@ def search(model, train, tmp_path):
         groups = groups_of(candidates, unit, in_bytes=False)
         limit = 3 * sum(group.weights for group in groups)
         choice = BitChoice(groups, SearchPlan(Annealing(3), limit=limit, seed=4))
+        # Away from the budget, so that there is something to hold.
+        torch.nn.init.zeros_(choice.logits)
         quantizers = MixedWeights.searching(found, candidates, choice)
         found.module.requires_grad_(requires_grad=True)
         student = Student(found.module, task, extra=quantizers, penalty=choice.penalty)

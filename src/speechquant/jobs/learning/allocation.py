@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speechquant.data import iter_loaded, nothing_usable
 from speechquant.jobs.learning.mixed import budget_of, file_size_of
+from speechquant.jobs.learning.probe import probe_speech
 from speechquant.learn.allocation import allocate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from speechquant.data import Corpus, Skipped
     from speechquant.jobs.learning.session import Session
     from speechquant.learn.allocation import Allocation
 
@@ -31,13 +27,11 @@ def allocated(session: Session, work: Path) -> Allocation:
     """
     recipe, budget = session.recipe, budget_of(session.recipe)
     assert budget is not None
-    part = session.roles.train.subset(limit=recipe.probe_utterances, seed=recipe.seed)
-    waves = _speech(part, strict=recipe.strict)
     granularity, group_size = recipe.weight_form
     with session.progress.stage("allocate") as advance, session.timed("allocate"):
         return allocate(
             session.model,
-            waves,
+            probe_speech(session),
             budget=budget,
             criterion=recipe.criterion,
             rule=recipe.rule,
@@ -50,11 +44,3 @@ def allocated(session: Session, work: Path) -> Allocation:
             work=work,
             on_step=advance,
         )
-
-
-def _speech(corpus: Corpus, *, strict: bool) -> list[NDArray[np.float32]]:
-    skipped: list[Skipped] = []
-    waves = [samples for _, samples in iter_loaded(corpus, strict=strict, on_skip=skipped.append)]
-    if not waves:
-        raise nothing_usable(corpus.name, skipped)
-    return waves

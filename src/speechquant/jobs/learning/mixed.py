@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from speechquant.artifact.weights import file_bytes
+from speechquant.jobs.learning.probe import probe_speech
 from speechquant.jobs.learning.session import Stage
-from speechquant.learn.allocation import Budget, candidates_of
+from speechquant.learn.allocation import Budget, candidates_of, sensitivities
 from speechquant.learn.mixed import (
     Annealing,
     BitChoice,
@@ -20,7 +21,7 @@ from speechquant.learn.mixed import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from speechquant.jobs.learn_recipe import LearnRecipe
@@ -49,7 +50,7 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
     """Learn bits and quantized weights in one training; on request go on with frozen bits."""
     recipe, model = session.recipe, session.model
     candidates, budget = _candidates(session), budget_of(recipe)
-    choice = _choice(session, candidates)
+    choice = _choice(session, candidates, work)
     quantizers = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
     # Before the bits are settled there is no model yet that could be chosen.
     runs = [session.train(work, quantizers, Stage("train", recipe.steps, _search_updates(recipe)))]
@@ -75,7 +76,7 @@ def two_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
     """Learn bits as in one stage, throw the weights away, and train the float model anew with these bits."""
     recipe, model = session.recipe, session.model
     candidates, budget = _candidates(session), budget_of(recipe)
-    choice = _choice(session, candidates)
+    choice = _choice(session, candidates, work)
     before = {name: tensor.numpy().copy() for name, tensor in model.module.state_dict().items()}
     search = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
     first = session.train(work, search, Stage("search", _search_updates(recipe), judge_from=None))
@@ -128,7 +129,7 @@ def _candidates(session: Session) -> Candidates:
         )
 
 
-def _choice(session: Session, candidates: Candidates) -> BitChoice:
+def _choice(session: Session, candidates: Candidates, work: Path) -> BitChoice:
     recipe, budget = session.recipe, budget_of(session.recipe)
     room = None if budget is None else room_of(session.model, candidates, budget, file_size_of(session.model))
     plan = SearchPlan(
@@ -138,7 +139,22 @@ def _choice(session: Session, candidates: Candidates) -> BitChoice:
         seed=recipe.seed,
     )
     in_bytes = room is not None and room.in_bytes
-    return BitChoice(groups_of(candidates, recipe.unit, in_bytes=in_bytes), plan)
+    costs = None if recipe.bit_start == "even" else _costs(session, candidates, work)
+    return BitChoice(groups_of(candidates, recipe.unit, in_bytes=in_bytes), plan, costs)
+
+
+def _costs(session: Session, candidates: Candidates, work: Path) -> Mapping[str, Mapping[int, float]]:
+    recipe = session.recipe
+    with session.progress.stage("sensitivities") as advance, session.timed("sensitivities"):
+        return sensitivities(
+            session.model,
+            candidates,
+            probe_speech(session),
+            criterion=recipe.bit_start,
+            seed=recipe.seed,
+            work=work,
+            on_step=advance,
+        )
 
 
 def _search_updates(recipe: LearnRecipe) -> int:

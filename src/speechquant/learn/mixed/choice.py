@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
-from speechquant.learn.allocation.programme import solve
 from speechquant.learn.mixed.annealing import Annealing, gumbel, relaxed
+from speechquant.learn.mixed.start import at_budget, near, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["BitChoice", "Group", "SearchPlan", "Unit", "groups_of"]
 
 Unit = Literal["matrix", "block"]
-
-# The expected size is at the budget, but that of the largest logits may be far below: bits that cost nothing then.
-_USED = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +78,10 @@ def groups_of(candidates: Candidates, unit: Unit, *, in_bytes: bool) -> tuple[Gr
 class BitChoice(nn.Module):
     """Logits of the candidates of every group, trained together with the weights.
 
-    The expected size is held at the budget by the augmented Lagrangian (Nocedal and Wright 2006, section 17.3): an
-    equation, not an inequality, so that a multiplier that went too far comes back. The excess is relative to the
-    limit and counts once per group, so that multipliers mean the same for small and large models.
+    They begin where the expected size is the budget: all matrices alike, or near the assignment that is best for
+    known costs. There it is held by the augmented Lagrangian (Nocedal and Wright 2006, section 17.3): an equation,
+    not an inequality, so that a multiplier that went too far comes back. The excess is relative to the limit and
+    counts once per group, so that multipliers mean the same for small and large models.
 
     After the search the bits are settled: those with the largest logits, and where these exceed the budget or leave
     more than 2 % of it unused, what the integer programme finds there at the least distance from the largest
@@ -94,15 +92,25 @@ class BitChoice(nn.Module):
     Args:
         groups: matrices that share their bits.
         plan: how bits are learned.
+        costs: what each module loses by bits, to begin near the best assignment; None begins alike for all.
     """
 
     multiplier: torch.Tensor
 
-    def __init__(self, groups: Sequence[Group], plan: SearchPlan) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        plan: SearchPlan,
+        costs: Mapping[str, Mapping[int, float]] | None = None,
+    ) -> None:
         super().__init__()
         self.groups, self.plan = tuple(groups), plan
         self.widths = tuple(sorted(groups[0].sizes))
-        self.logits = nn.Parameter(torch.zeros(len(groups), len(self.widths)))
+        start = np.zeros((len(groups), len(self.widths)))
+        if plan.limit is not None:
+            start = start if costs is None else near(groups, costs, plan.limit)
+            start = at_budget(start, groups, plan.limit, plan.annealing.temperature(0))
+        self.logits = nn.Parameter(torch.from_numpy(start).float())
         self.register_buffer("multiplier", torch.zeros((), dtype=torch.float64))
         self._place = {module: row for row, group in enumerate(groups) for module in group.modules}
         self._step = 0
@@ -229,10 +237,7 @@ class BitChoice(nn.Module):
         if self.plan.limit is None:
             found = self.logits.argmax(dim=1).tolist()
             return [int(place) for place in found]
-        costs, sizes = self._costs(), [group.sizes for group in self.groups]
-        limit = self.plan.limit
-        widths = solve(costs, sizes, limit, floor=math.ceil(_USED * limit)) or solve(costs, sizes, limit)
-        assert widths is not None
+        widths = within(self._costs(), [group.sizes for group in self.groups], self.plan.limit)
         return [self.widths.index(width) for width in widths]
 
 
