@@ -42,8 +42,8 @@ _BUDGET = (
 )
 _TRAINING = (
     "start calibrator step_sizes steps batch learning_rate scale_learning_rate warmup weight_decay clip task_weight "
-    "distillation temperature spec_augment precision maximum_seconds batch_seconds evaluate_every check_minutes "
-    "patience"
+    "distillation temperature spec_augment precision maximum_seconds batch_seconds gradient_checkpointing "
+    "evaluate_every check_minutes patience"
 )
 _PANELS = {
     name: panel

@@ -77,6 +77,10 @@ class LearnRecipe(MixedRecipe):
     batch_seconds: Annotated[
         float, Field(gt=0, description="Seconds of audio that run at once; bounds the memory.")
     ] = 32.0
+    gradient_checkpointing: Annotated[
+        bool,
+        Field(description="Compute layers again instead of keeping what they hold: less memory, more time."),
+    ] = False
     evaluate_every: Annotated[int, Field(ge=1, description="Updates between two evaluations on dev.")] = 50
     check_minutes: Annotated[
         float | None, Field(gt=0, description="Use a random part of dev for them; by default all.")

@@ -90,13 +90,14 @@ class FakeQuantizers(nn.Module, ABC):
 
     @contextmanager
     def once(self) -> Iterator[None]:
-        """Quantize every weight once inside the block, however many batches run forward and backward in it.
+        """Quantize every weight once for the block, however many batches run forward and backward in it.
 
         Gradients of the batches add up at the quantized weight, and the end of the block takes the sum to master
         and step. That is the gradient of the sum, as it is without the block but for the order of additions. Rows
         of a shared embedding are still quantized batch by batch.
         """
-        held = self._held = {}
+        # Before any layer runs: within one that gradient checkpointing runs again, the graph would be thrown away.
+        held = self._held = dict(self._quantized())
         try:
             yield
         finally:
@@ -122,19 +123,24 @@ class FakeQuantizers(nn.Module, ABC):
             return cast("torch.Tensor", type(operator).forward(operator, x))
         x = x if inputs is None else inputs(x)
         master = operator.get_parameter("weight")
-        weight = master if weights is None else self._quantized(weights, master)
+        weight = master if weights is None else self._present(weights, master)
         bias = cast("torch.Tensor | None", operator.bias)
         if isinstance(operator, nn.Conv1d):
             convolve: Any = operator._conv_forward  # noqa: SLF001 - forward with another weight
             return cast("torch.Tensor", convolve(x, weight, bias))
         return functional.linear(x, weight, bias)
 
-    def _quantized(self, weights: FakeQuantizer, master: torch.Tensor) -> torch.Tensor:
+    def _quantized(self) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor]]]:
+        (model,) = self._model
+        for name in self._operators:
+            weights = self.quantizer(f"{name}:weight")
+            if weights is not None:
+                made = weights(model.operator(name).get_parameter("weight"))
+                yield id(weights), (made, made.detach().requires_grad_())
+
+    def _present(self, weights: FakeQuantizer, master: torch.Tensor) -> torch.Tensor:
         if self._held is None or not torch.is_grad_enabled():
             return weights(master)
-        if id(weights) not in self._held:
-            made = weights(master)
-            self._held[id(weights)] = made, made.detach().requires_grad_()
         return self._held[id(weights)][1]
 
     def _look_up(self, table: nn.Embedding, weights: FakeQuantizer, ids: torch.Tensor) -> torch.Tensor:

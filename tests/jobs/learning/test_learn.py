@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from transformers import HubertForCTC
 
 from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.errors import ArtifactError, DataError, RecipeError
@@ -19,6 +20,7 @@ from speechquant.jobs.learning import learn
 from speechquant.jobs.learning.roles import open_roles
 from speechquant.jobs.learning.start import start_table
 from speechquant.jobs.learning.texts import plain_targets, spell
+from speechquant.learn.training import Student
 from speechquant.models import load_model
 from speechquant.simulation import quantized
 
@@ -109,7 +111,8 @@ def test_a_float_control_is_a_model_again(recipe, tiny, history):
     assert len(history(outcome.folder)) == 7
 
 
-def test_an_interrupted_job_goes_on_and_ends_alike(recipe, history):
+@pytest.mark.parametrize("less_memory", [False, True])
+def test_an_interrupted_job_goes_on_and_ends_alike(recipe, history, less_memory):
     class Stops(Silent):
         def stage(self, title):
             return Stage(title)
@@ -132,12 +135,42 @@ def test_an_interrupted_job_goes_on_and_ends_alike(recipe, history):
     with pytest.raises(KeyboardInterrupt):
         learn(recipe(name="parts", method="float", test=None), progress=Stops())
     assert not (whole.folder.parent / "parts").exists()
-    parts = learn(recipe(name="parts", method="float", test=None))
+    parts = learn(recipe(name="parts", method="float", test=None, gradient_checkpointing=less_memory))
+    # It did not begin anew.
+    assert len(list(parts.work.glob("train-*"))) == 1
     assert (parts.folder / "model.safetensors").read_bytes() == (
         whole.folder / "model.safetensors"
     ).read_bytes()
     steps = [(row["step"], row.get("loss")) for row in history(parts.folder)]
     assert steps == [(row["step"], row.get("loss")) for row in history(whole.folder)]
+
+
+def test_layers_run_again_in_the_student_and_only_while_it_trains(recipe, monkeypatch):
+    networks, seen = [], []
+
+    def flagged(network):
+        return any(getattr(part, "gradient_checkpointing", False) for part in network.modules())
+
+    plain = Student.forward
+
+    def forward(student, batch):
+        networks[:] = student.network, *student._teacher
+        seen.append([flagged(network) for network in networks])
+        return plain(student, batch)
+
+    monkeypatch.setattr(Student, "forward", forward)
+    for name, on in (("with", True), ("without", False)):
+        learn(recipe(name=name, test=None, gradient_checkpointing=on))
+        assert seen == [[on, False]] * len(seen)
+        assert len(seen) >= 4
+        assert not any(map(flagged, networks))
+        seen.clear()
+
+
+def test_a_family_that_cannot_run_layers_again_is_refused(recipe, monkeypatch):
+    monkeypatch.setattr(HubertForCTC, "supports_gradient_checkpointing", False)
+    with pytest.raises(RecipeError, match=r"^--gradient-checkpointing: hubert .*--batch-seconds$"):
+        learn(recipe(gradient_checkpointing=True))
 
 
 def test_ranges_of_an_artifact_are_kept_for_other_bits(learned, recipe, tiny):

@@ -41,9 +41,10 @@ def calm(tiny, tmp_path):
     return folder
 
 
-def test_two_processes_train_as_one(calm, corpora, tmp_path, history):
+@pytest.mark.parametrize("less_memory", [False, True])
+def test_two_processes_train_as_one(calm, corpora, tmp_path, history, less_memory):
     roles = {"train": corpora["train"], "dev": corpora["dev"]}
-    settings = {"model": str(calm), **roles, **SETTINGS}
+    settings = {"model": str(calm), **roles, **SETTINGS, "gradient_checkpointing": less_memory}
     learn(load_learn_recipe(**settings, output=tmp_path / "one"))
     (tmp_path / "job.py").write_text(JOB)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

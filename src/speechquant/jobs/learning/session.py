@@ -6,12 +6,12 @@ import copy
 import hashlib
 import json
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from speechquant.errors import DataError
+from speechquant.errors import DataError, RecipeError
 from speechquant.evaluation import Evaluator
 from speechquant.jobs.learning.texts import plain_targets, spell
 from speechquant.learn.mixed import MixedWeights
@@ -24,6 +24,7 @@ from speechquant.learn.training import (
     Trainer,
     optimizer_of,
     read_history,
+    recomputing,
     task_of,
 )
 from speechquant.simulation import quantized
@@ -47,8 +48,8 @@ __all__ = ["HISTORY", "Session", "Stage", "StageRun"]
 
 HISTORY = "history.jsonl"
 
-# Of no influence on the weights that a run ends with.
-_INDIFFERENT = {"output", "test", "test_minutes", "strict", "allow_overlap"}
+# Of no influence on the weights that a run ends with: gradient checkpointing repeats the very same operations.
+_INDIFFERENT = {"output", "test", "test_minutes", "strict", "allow_overlap", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,11 @@ class StageRun:
 
 @dataclass(eq=False)
 class Session:
-    """What the steps of a job share; `seconds` are those of steps that are no training."""
+    """What the steps of a job share; `seconds` are those of steps that are no training.
+
+    Raises:
+        RecipeError: the recipe asks for gradient checkpointing, which the model's family does not support.
+    """
 
     model: SpeechModel
     roles: Roles
@@ -96,6 +101,14 @@ class Session:
     skipped: tuple[Skipped, ...] = ()
     utterances: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        supported = getattr(self.model.module, "supports_gradient_checkpointing", False)
+        if self.recipe.gradient_checkpointing and not supported:
+            raise RecipeError(
+                f"--gradient-checkpointing: {self.model.model_type} models do not support it; leave it out and "
+                "lower --batch-seconds"
+            )
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -281,7 +294,8 @@ class Session:
         if masks is not None:
             config.apply_spec_augment = bool(masks and self.recipe.spec_augment)
         try:
-            yield
+            with recomputing(module) if self.recipe.gradient_checkpointing else nullcontext():
+                yield
         finally:
             module.requires_grad_(requires_grad=False)
             for parameter in module.parameters():

@@ -6,6 +6,7 @@ from speechquant.learn.training.loop import Plan, Search, Trained, Trainer
 from speechquant.learn.training.objective import CTC, Outputs, Task, TeacherForcing, divergence, task_of
 from speechquant.learn.training.optimizer import optimizer_of, set_learning_rates
 from speechquant.learn.training.processes import processes
+from speechquant.learn.training.recomputing import recomputing
 from speechquant.learn.training.schedule import Schedule
 from speechquant.learn.training.student import LossWeights, Student
 from speechquant.learn.training.targets import BPETargets, CTCTargets, Targets, sentence, spelled, targets_of
@@ -35,6 +36,7 @@ __all__ = [
     "optimizer_of",
     "processes",
     "read_history",
+    "recomputing",
     "sentence",
     "set_learning_rates",
     "spelled",
