@@ -64,7 +64,7 @@ class MixedRecipe(SharedRecipe):
         Field(
             description="Where this search begins: all matrices alike, or near the best bits by a criterion."
         ),
-    ] = "even"
+    ] = "fisher"
     bit_learning_rate: Annotated[
         float, Field(gt=0, description="Peak learning rate of the logits of bits.")
     ] = 0.1
@@ -107,7 +107,5 @@ class MixedRecipe(SharedRecipe):
             )
         if self.bit_penalty is not None and method in {"uniform", "allocate"}:
             raise ValueError(f"--bit-penalty is a part of a loss; give --method {method} a budget")
-        if self.bit_start != "even" and self.bit_penalty is not None:
-            raise ValueError("--bit-start with a criterion needs a budget; --bit-penalty is none")
         if self.second_pass and method != "one-stage":
             raise ValueError("--second-pass goes on after --method one-stage alone")

@@ -98,7 +98,6 @@ def test_uniform_takes_the_most_bits_that_fit(learn):
         ({"method": "qat", "ratio": 8}, "--ratio belongs to"),
         ({"method": "allocate", "bit_penalty": 1}, "--bit-penalty is a part of a loss"),
         ({"method": "two-stage", "ratio": 8, "second_pass": 4}, "--second-pass"),
-        ({"method": "one-stage", "bit_penalty": 1, "bit_start": "kl"}, "--bit-start"),
         ({"method": "one-stage", "ratio": 8, "include": ("head",)}, "--rule"),
         ({"method": "one-stage", "ratio": 8, "candidates": (1,)}, "--candidates"),
     ],

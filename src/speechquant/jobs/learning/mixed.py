@@ -139,7 +139,8 @@ def _choice(session: Session, candidates: Candidates, work: Path) -> BitChoice:
         seed=recipe.seed,
     )
     in_bytes = room is not None and room.in_bytes
-    costs = None if recipe.bit_start == "even" else _costs(session, candidates, work)
+    # Without a budget there is no best assignment to begin near.
+    costs = None if room is None or recipe.bit_start == "even" else _costs(session, candidates, work)
     return BitChoice(groups_of(candidates, recipe.unit, in_bytes=in_bytes), plan, costs)
 
 
