@@ -6,9 +6,9 @@
 An update as `speechquant learn` makes it with its defaults (own loss and distillation from the float model, learned
 scales, AdamW), on noise, in float32, all utterances at once; LayerDrop is off, so that all updates do the same work.
 `uniform` has 4-bit weights in the Transformer; `one stage, searching` is the beginning of a search over 2, 3, 4, 6 and
-8 bits, `one stage, settled` what follows it. Every measurement is a process of its own; all of them take turns
-`--repeats` times. Memory is the most that the process had resident, or that torch had allocated on the GPU, after the
-updates; the float model that teaches is part of it.
+8 bits with `--bit-start even`, where nearly every matrix is a mixture of two, `one stage, settled` what follows it.
+Every measurement is a process of its own; all of them take turns `--repeats` times. Memory is the most that the process
+had resident, or that torch had allocated on the GPU, after the updates; the float model that teaches is part of it.
 
 Architectures have random weights. Measurements that are in `<out>.json` are not made again unless `--again` says so.
 """
