@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,20 +15,9 @@ from speechquant.learn.mixed.start import at_budget, near, within
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from speechquant.learn.allocation import Candidates
+    from speechquant.learn.mixed.groups import Group
 
-__all__ = ["BitChoice", "Group", "SearchPlan", "Unit", "groups_of"]
-
-Unit = Literal["matrix", "block"]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Matrices that get the same bits: their modules, how many weights they have, their sizes by bits."""
-
-    modules: tuple[str, ...]
-    weights: int
-    sizes: Mapping[int, int]
+__all__ = ["BitChoice", "SearchPlan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +44,6 @@ class SearchPlan:
     paths: int = 2
     threshold: float = 0.01
     seed: int = 0
-
-
-def groups_of(candidates: Candidates, unit: Unit, *, in_bytes: bool) -> tuple[Group, ...]:
-    """The searched matrices one by one, or all of a block together; sizes in bytes of the file, or in bits."""
-    together: dict[str, list[Any]] = {}
-    for matrix in candidates.matrices:
-        together.setdefault(matrix.site.module if unit == "matrix" else matrix.site.layer, []).append(matrix)
-    return tuple(
-        Group(
-            tuple(m.site.module for m in members),
-            sum(m.weight.size for m in members),
-            {
-                bits: sum(m.bytes[bits] if in_bytes else bits * m.weight.size for m in members)
-                for bits in members[0].entries
-            },
-        )
-        for members in together.values()
-    )
 
 
 class BitChoice(nn.Module):

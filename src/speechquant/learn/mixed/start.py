@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from speechquant.learn.mixed.choice import Group
+    from speechquant.learn.mixed.groups import Group
 
     Logits = NDArray[np.float64]
 
