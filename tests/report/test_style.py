@@ -9,6 +9,10 @@ import pytest
 
 STYLE = resources.files("speechquant.report").joinpath("templates/style.css").read_text("utf-8")
 COLOURS = {name: pair for name, *pair in re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", STYLE)}
+SERIES = re.findall(
+    r"\.s\d \{ --series: light-dark\((#\w{6}), (#\w{6})\)",
+    resources.files("speechquant.report").joinpath("templates/compare.css").read_text("utf-8"),
+)
 TEXT = ("ink", "muted", "accent", "naive", "good", "unclear", "bad")
 GRAPHICS = ("float", "naive", "simulated", "conv", "transformer", "quiet", "accent", "edge")
 
@@ -39,3 +43,9 @@ def test_text_is_readable(name, theme):
 @pytest.mark.parametrize("name", GRAPHICS)
 def test_graphics_stand_out(name, theme):
     assert contrast(COLOURS[name][theme], COLOURS["card"][theme]) >= 3
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_series_stand_out(theme):
+    assert len(SERIES) == len(set(SERIES)) == 7
+    assert all(contrast(pair[theme], COLOURS["card"][theme]) >= 4.5 for pair in SERIES)

@@ -47,7 +47,8 @@ class TradeoffPoint:
         high: Upper end.
         megabytes: Size of all that an engine needs, in 10^6 bytes; None where there is nothing to weigh.
         milliseconds: Latency; None where it was not measured.
-        key: Decides colour and shape.
+        key: Decides colour and shape, where points have no groups.
+        group: Points of one group are joined: those of one method.
     """
 
     label: str
@@ -57,6 +58,7 @@ class TradeoffPoint:
     megabytes: float | None = None
     milliseconds: float | None = None
     key: SystemKey = "quantized"
+    group: str = ""
 
     def cost(self, kind: Cost) -> float | None:
         """One of the two costs."""

@@ -7,7 +7,8 @@ from speechquant.report.plots.histogram import MARKERS, draw_site, marker_of
 from speechquant.report.plots.latency import draw_latency
 from speechquant.report.plots.learning import draw_learning
 from speechquant.report.plots.ranges import draw_ranges
-from speechquant.report.plots.tradeoff import draw_tradeoff, frontier
+from speechquant.report.plots.spots import frontier
+from speechquant.report.plots.tradeoff import draw_tradeoff
 from speechquant.report.plots.whiskers import draw_systems
 
 __all__ = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from speechquant.report.formats import NBSP, number, percent
@@ -11,13 +9,14 @@ from speechquant.report.plots.axes import x_axis, y_axis
 from speechquant.report.plots.canvas import Canvas
 from speechquant.report.plots.labels import Labels
 from speechquant.report.plots.scales import LinearScale, LogScale, Scale, fitting_scale
+from speechquant.report.plots.spots import Spot, draw_frontier, draw_labels, draw_whiskers, placed, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from speechquant.report.data import Cost, TradeoffPoint
 
-__all__ = ["draw_tradeoff", "frontier"]
+__all__ = ["draw_tradeoff"]
 
 _TOP, _BOTTOM, _LEFT, _GAP = 34, 290, 44, 44
 _STACKED_BELOW = 600
@@ -25,30 +24,6 @@ _LOG_FROM_RATIO = 20
 _MARKERS = {"float": "square", "quantized": "disc", "naive_max": "triangle", "simulated": "diamond"}
 _UNITS = {"megabytes": "MB", "milliseconds": "ms"}
 _NAMES = {"megabytes": "size in MB", "milliseconds": "latency in ms"}
-_APART = 13
-
-
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """A point in pixels; `ends` are those of its interval, the lower one on the page first."""
-
-    point: TradeoffPoint
-    x: float
-    y: float
-    ends: tuple[float, float]
-
-
-def frontier(points: Sequence[TradeoffPoint], kind: Cost) -> list[TradeoffPoint]:
-    """The points that no other beats in both rate and cost, cheapest first (the Pareto front).
-
-    A simulation is no system that anybody could run instead, so it is never among them.
-    """
-    front: list[TradeoffPoint] = []
-    real = [point for point in _placed(points, kind) if point.key != "simulated"]
-    for point in sorted(real, key=lambda p: (p.cost(kind), p.wer)):
-        if not front or point.wer < front[-1].wer:
-            front.append(point)
-    return front
 
 
 def draw_tradeoff(points: Sequence[TradeoffPoint], width: int, rate: str = "WER") -> str:
@@ -57,23 +32,19 @@ def draw_tradeoff(points: Sequence[TradeoffPoint], width: int, rate: str = "WER"
     A panel is left out where fewer than two systems have that cost; better is always towards the lower left.
     """
     kinds: tuple[Cost, ...] = ("megabytes", "milliseconds")
-    panels = [kind for kind in kinds if len(_placed(points, kind)) > 1]
+    panels = [kind for kind in kinds if len(placed(points, kind)) > 1]
     stacked = width < _STACKED_BELOW
     rows = len(panels) if stacked else 1
     each = width if stacked or len(panels) < 2 else (width - _GAP) / 2  # noqa: PLR2004
     spoken = "; ".join(_spoken(p) for p in points)
     canvas = Canvas(width, (_BOTTOM + 50) * rows, f"{rate} against size and latency: {spoken}")
-    shown = [p for kind in panels for p in _placed(points, kind)]
+    shown = [p for kind in panels for p in placed(points, kind)]
     limits = (min((p.low for p in shown), default=0.0), max((p.high for p in shown), default=1.0))
     for index, kind in enumerate(panels):
         left, down = (0, index * (_BOTTOM + 50)) if stacked else (index * (each + _GAP), 0)
         frame = ((left, down), (left + each, down + _BOTTOM))
-        _panel(canvas, _placed(points, kind), kind, frame, (f"{rate} in %", limits))
+        _panel(canvas, placed(points, kind), kind, frame, (f"{rate} in %", limits))
     return canvas.markup()
-
-
-def _placed(points: Sequence[TradeoffPoint], kind: Cost) -> list[TradeoffPoint]:
-    return [p for p in points if p.cost(kind) is not None and math.isfinite(p.wer)]
 
 
 def _spoken(point: TradeoffPoint) -> str:
@@ -100,15 +71,12 @@ def _panel(
     y_axis(canvas, y, start + _LEFT, end)
     cost = _NAMES[kind] + (", logarithmic" if isinstance(x, LogScale) else "")
     x_axis(canvas, x, (down + _TOP, bottom), cost, end=end)
-    spots = _spread([_Spot(p, x(p.cost(kind) or 0.0), y(p.wer), (y(p.low), y(p.high))) for p in points])
-    best = frontier(points, kind)
-    front = [next((s.x, s.y) for s in spots if s.point is point) for point in best]
-    if len(front) > 1:
-        canvas.path(_stairs(front), "frontier")
+    spots = [Spot(p, x(p.cost(kind) or 0.0), y(p.wer), (y(p.low), y(p.high))) for p in points]
+    spots = spread(spots, end)
+    draw_frontier(canvas, spots, kind)
     labels = Labels((start + _LEFT, down + _TOP - 10), (end, bottom))
     for spot in spots:
-        _whisker(canvas, spot)
-        labels.keep_free((spot.x - 5, spot.ends[1]), (spot.x + 5, spot.ends[0]))
+        draw_whiskers(canvas, spot, f"whisker thin stroke-{spot.point.key}", labels)
     for spot in spots:
         p = spot.point
         tip = (
@@ -116,23 +84,7 @@ def _panel(
             f"{number(p.cost(kind) or 0.0)}{NBSP}{_UNITS[kind]}"
         )
         canvas.marker(_MARKERS[p.key], (spot.x, spot.y), f"dot fill-{p.key}", size=1.5, tip=tip)
-    for spot in spots:
-        place = labels.place((spot.x, spot.y), spot.point.label, (spot.ends[1], spot.ends[0]))
-        if place is not None:
-            canvas.text(place.at, spot.point.label, "label halo", place.anchor)
-
-
-def _spread(spots: Sequence[_Spot]) -> list[_Spot]:
-    """Spots that would hide each other move aside, in the order in which they are given."""
-    placed: list[_Spot] = []
-    for spot in spots:
-        x = spot.x
-        while any(
-            abs(x - o.x) < _APART and o.ends[1] <= spot.ends[0] and spot.ends[1] <= o.ends[0] for o in placed
-        ):
-            x += _APART
-        placed.append(replace(spot, x=x))
-    return placed
+    draw_labels(canvas, spots, labels)
 
 
 def _cost_scale(costs: Sequence[float], start: float, end: float) -> Scale:
@@ -141,17 +93,3 @@ def _cost_scale(costs: Sequence[float], start: float, end: float) -> Scale:
     if low > 0 and high / low > _LOG_FROM_RATIO:
         return LogScale(low / 1.5, high * 1.5, start, end)
     return LinearScale(0, 1.12 * high or 1.0, start, end)
-
-
-def _whisker(canvas: Canvas, spot: _Spot) -> None:
-    style = f"whisker thin stroke-{spot.point.key}"
-    canvas.line((spot.x, spot.ends[0]), (spot.x, spot.ends[1]), style)
-    for y in spot.ends:
-        canvas.line((spot.x - 4, y), (spot.x + 4, y), style)
-
-
-def _stairs(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    steps = [front[0]]
-    for x, y in front[1:]:
-        steps += [(x, steps[-1][1]), (x, y)]
-    return steps
