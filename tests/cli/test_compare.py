@@ -78,6 +78,12 @@ def test_a_shipped_recipe_is_named_and_overridden(cli, asked):
     assert "adaptive-entropy" in asked[0][0].methods
 
 
+def test_rows_alone_take_a_model_and_test_speech(cli, asked):
+    found = cli("m", "--test", "t", "--row", "a=x", "--row", "b=y", "-o", "out")
+    assert found.exit_code == 0, found.output
+    assert (asked[0][0].methods, asked[0][0].test) == ((), "t")
+
+
 def test_what_is_printed(cli, asked):
     output = cli("m", *ROLES, "--methods", "max").output
     assert re.search(r"max w8a8 +27\.8", output)

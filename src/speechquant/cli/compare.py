@@ -22,6 +22,8 @@ Examples:
 
     speechquant compare ./my-model --calibration CAL --dev DEV --test TEST --methods max,mse --bits w8a8,w6a6 -o out
 
+    speechquant compare ./my-model --test TEST --row one-stage=out1 --row uniform=out2 --row control=out3 -o mixed
+
     speechquant compare ./my-model --recipe table3 --calibration CAL --dev DEV --test TEST --row qat=my-qat -o out
 """
 _INTERRUPTED = 130
@@ -55,9 +57,9 @@ def compare(
 
 def _print(result: CompareResult, recipe: CompareRecipe) -> None:
     from speechquant.cli.tables import columns, show
-    from speechquant.jobs.comparison.tables import notes, search_grid, short_grid
+    from speechquant.jobs.comparison.tables import grids, notes
 
-    for grid in (short_grid(result), search_grid(result)) if result.rows else ():
+    for grid in grids(result, short=True):
         table = columns(*grid.head)
         for row in grid.rows:
             table.add_row(*row)

@@ -131,6 +131,14 @@ def _artifact_row(text: str) -> None:
         raise ValueError(f"{text!r} is not possible; write NAME=FOLDER")
 
 
+class _RowRecipe(Recipe):
+    """The settings of rows, which may not need all roles of speech; `CompareRecipe` knows which."""
+
+    @validator(mode="after")
+    def _consistent(self) -> Self:
+        return self
+
+
 class CompareRecipe(SearchRecipe):
     """The settings of `speechquant compare`; field descriptions are the help texts of the command."""
 
@@ -157,7 +165,10 @@ class CompareRecipe(SearchRecipe):
     row: Annotated[
         tuple[str, ...],
         _each(_artifact_row),
-        Field(description="NAME=FOLDER: an artifact or a float model as a row of its own; may be repeated."),
+        Field(
+            description="NAME=FOLDER: an artifact or a float model as a row of its own; may be repeated, and without "
+            "--methods needs --test alone."
+        ),
     ] = ()
     figures: Annotated[
         bool, Field(description="Draw how large activations and weights are (Figure 1 of the paper).")
@@ -173,19 +184,28 @@ class CompareRecipe(SearchRecipe):
         """The built-in models have built-in speech, unless the user brings some."""
         if not isinstance(values, dict) or values.get("model") not in DEMO_MODELS:
             return values
-        return values if values.keys() & _DEMO_ROLES.keys() else values | _DEMO_ROLES
+        if values.keys() & _DEMO_ROLES.keys():
+            return values
+        chosen = values.get("methods") or values.get("figures")
+        return values | (_DEMO_ROLES if chosen else {"test": _DEMO_ROLES["test"]})
 
     @validator(mode="after")
     def _consistent(self) -> Self:
-        missing = [f"--{role}" for role in _DEMO_ROLES if getattr(self, role) is None]
-        if missing:
-            raise ValueError(f"give {', '.join(missing)} too")
         if not (self.methods or self.row or self.figures):
             raise ValueError("nothing to compare; give --methods, --row, --figures or --recipe")
+        needed = _DEMO_ROLES if self.makes_rows else ("test",)
+        missing = [f"--{role}" for role in needed if getattr(self, role) is None]
+        if missing:
+            raise ValueError(f"give {', '.join(missing)} too")
         names = [name for name, _ in self.artifacts]
         if len(set(names)) < len(names):
             raise ValueError("--row: two rows have one name")
         return self
+
+    @property
+    def makes_rows(self) -> bool:
+        """Whether anything is calibrated and chosen here; rows that were brought along need test speech alone."""
+        return bool(self.methods or self.figures)
 
     @property
     def plans(self) -> tuple[RowPlan, ...]:
@@ -210,6 +230,8 @@ class CompareRecipe(SearchRecipe):
         Rows are the methods as published: no layer is left in float because its model is bad.
         """
         values = {name: getattr(self, name) for name in SearchRecipe.model_fields} | {"max_drop": math.inf}
+        if not self.makes_rows:
+            values["calibration"] = None
         if plan is not None:
             values |= {
                 "method": plan.method.calibrator,
@@ -218,7 +240,7 @@ class CompareRecipe(SearchRecipe):
                 "include": LAYERS[plan.layers],
                 "percentile": plan.method.percentile or self.percentile,
             }
-        return Recipe(**values)
+        return _RowRecipe(**values)
 
 
 def compare_recipes() -> dict[str, Path]:

@@ -31,7 +31,7 @@ DEMO_RECIPES = {
 
 @dataclass(frozen=True, slots=True)
 class Corpora:
-    """The three roles of speech and what is remarkable about them."""
+    """The three roles of speech and what is remarkable about them; a role that a job does not need is empty."""
 
     calibration: Corpus
     dev: Corpus
@@ -87,20 +87,21 @@ def open_corpora(recipe: Recipe) -> Corpora:
         whole = segmented(resolve_corpus(recipe.audio_only))
         (calibration, dev, test), notes = divide(whole, seed=seed)
     else:
-        assert recipe.calibration is not None
-        assert recipe.dev is not None
-        assert recipe.test is not None
-        calibration = resolve_corpus(recipe.calibration, name="calibration")
-        dev = resolve_corpus(recipe.dev, name="dev", require_text=True)
-        test = resolve_corpus(recipe.test, name="test", require_text=True)
+        calibration = _role("calibration", recipe.calibration)
+        dev = _role("dev", recipe.dev, require_text=True)
+        test = _role("test", recipe.test, require_text=True)
     calibration = _part(calibration, recipe.calibration_minutes, seed)
     dev, test = _part(dev, recipe.dev_minutes, seed), _part(test, recipe.test_minutes, seed)
     if recipe.audio_only is None:
-        for corpus in (dev, test):
+        for corpus in filter(None, (dev, test)):
             # The evaluator would refuse them as well, but only after the calibration.
             with_text(corpus, corpus.name, strict=recipe.strict)
     warnings = check_roles(calibration, dev, test, allow_overlap=recipe.allow_overlap)
     return Corpora(calibration, dev, test, (*notes, *warnings))
+
+
+def _role(name: str, spec: str | None, *, require_text: bool = False) -> Corpus:
+    return Corpus(name, ()) if spec is None else resolve_corpus(spec, name=name, require_text=require_text)
 
 
 def _part(corpus: Corpus, minutes: float | None, seed: int) -> Corpus:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from speechquant.report.compare_amplitudes import draw_amplitudes
-from speechquant.report.plots.tradeoff import draw_tradeoff
+from speechquant.report.plots.pareto import draw_pareto
 from speechquant.report.templating import asset, inline, page_template
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from speechquant.report.compare_amplitudes import AmplitudeFigure
     from speechquant.report.data import TradeoffPoint
 
-__all__ = ["ComparePage", "PageTable", "amplitude_file", "render_compare", "tradeoff_file"]
+__all__ = ["ComparePage", "PageTable", "amplitude_file", "pareto_file", "render_compare"]
 
 _STYLES = ("style.css", "compare.css")
 _WIDE, _NARROW, _FILE = 960, 340, 820
@@ -35,7 +35,10 @@ class PageTable:
 
 @dataclass(frozen=True, slots=True)
 class ComparePage:
-    """What the page shows; `facts` stand below the title, `conditions` at the end."""
+    """What the page shows; `facts` stand below the title, `conditions` at the end.
+
+    `points` are drawn by rate and size, with the `references` as lines; `size` says what their sizes are.
+    """
 
     title: str
     facts: tuple[str, ...]
@@ -43,6 +46,8 @@ class ComparePage:
     command: str
     conditions: tuple[str, ...] = ()
     points: tuple[TradeoffPoint, ...] = ()
+    references: tuple[TradeoffPoint, ...] = ()
+    size: str = "size in MB"
     amplitudes: tuple[AmplitudeFigure, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
@@ -55,7 +60,9 @@ def render_compare(page: ComparePage) -> str:
     """
     return page_template("compare.html").render(
         page=page,
-        tradeoff=_both(partial(draw_tradeoff, page.points)) if len(page.points) > 1 else None,
+        pareto=_both(lambda width: draw_pareto(page.points, page.references, width, page.size))
+        if page.points
+        else None,
         amplitudes=[
             {"key": figure.key, "title": figure.title} | _both(partial(draw_amplitudes, figure))
             for figure in page.amplitudes
@@ -64,9 +71,9 @@ def render_compare(page: ComparePage) -> str:
     )
 
 
-def tradeoff_file(points: tuple[TradeoffPoint, ...]) -> str:
+def pareto_file(page: ComparePage) -> str:
     """Word error rate against size as the text of an SVG file."""
-    return _file(draw_tradeoff(points, _FILE))
+    return _file(draw_pareto(page.points, page.references, _FILE, page.size))
 
 
 def amplitude_file(figure: AmplitudeFigure) -> str:

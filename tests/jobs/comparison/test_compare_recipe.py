@@ -54,6 +54,9 @@ def test_methods(text, calibrator, form, percentile, rounding):
         ({"cutoffs": "1"}, "--cutoffs: '1' is not possible"),
         ({"methods": None}, "nothing to compare; give --methods"),
         ({"test": None}, "give --test too"),
+        ({"dev": None, "calibration": None}, "give --calibration, --dev too"),
+        ({"methods": None, "row": ("a=x",), "test": None}, "give --test too"),
+        ({"methods": None, "figures": True, "calibration": None}, "give --calibration too"),
         ({"search_minutes": 0}, "--search-minutes"),
         ({"colour": "red"}, "colour: no such setting"),
         ({"recipe": "table9"}, "table9: no such recipe; give a YAML file or one of figures, table1"),
@@ -98,6 +101,19 @@ def test_built_in_models_bring_their_speech_unless_the_user_does():
         load_compare_recipe(model="demo", output="o", methods="max", dev="mine")
     with pytest.raises(RecipeError, match="give --calibration, --dev, --test too"):
         load_compare_recipe(model="m", output="o", methods="max")
+
+
+def test_rows_alone_need_test_speech_and_no_other():
+    found = load_compare_recipe(model="m", output="o", test="t", row=("a=x",))
+    assert (found.calibration, found.dev, found.test) == (None, None, "t")
+    settings = found.settings()
+    assert (settings.calibration, settings.dev, settings.test) == (None, None, "t")
+    built_in = load_compare_recipe(model="demo", output="o", row=("a=x",))
+    assert (built_in.calibration, built_in.dev, built_in.test) == (None, None, "demo:test")
+    both = load_compare_recipe(model="demo", output="o", row=("a=x",), methods="max")
+    assert (both.calibration, both.dev, both.test) == ("demo:calibration", "demo:dev", "demo:test")
+    # Nobody reads calibration speech that is given all the same.
+    assert load_compare_recipe(**{**MINIMAL, "methods": "", "row": ("a=x",)}).settings().calibration is None
 
 
 SHIPPED = compare_recipes()

@@ -228,7 +228,7 @@ def test_what_is_brought_along_is_a_row(tiny, artifact, tmp_path):
     alone = sq.evaluate([artifact], tiny["test"], normalizer="upper").results[0].evaluation
     assert letters.test.figures() == alone.figures()
     assert (letters.form, letters.bits, letters.found.backend) == ("given", "w8a8", alone.backend)
-    assert letters.found.bytes is None
+    assert letters.found.bytes == letters.found.storage.packed_bytes
 
 
 def test_one_bad_method_does_not_lose_the_others(tiny, tmp_path, monkeypatch):

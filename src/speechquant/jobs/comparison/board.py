@@ -16,9 +16,10 @@ __all__ = ["Board"]
 
 
 class Board:
-    """Collects rows; tests every row against the float model and against StableQuant of the same bits.
+    """Collects rows; tests every row against the float model, StableQuant of the same bits, and the control.
 
-    Each test is made once, however often a result is asked for.
+    The control is the first float model that was brought along. Each test is made once, however often a result is
+    asked for.
     """
 
     def __init__(self, conditions: Conditions, *, planned: int) -> None:
@@ -33,13 +34,18 @@ class Board:
 
     def result(self) -> CompareResult:
         """What there is so far."""
-        rows = tuple(replace(row, against=self._against(row)) for row in self._rows)
-        return CompareResult(rows, self._planned, self.conditions)
+        found = CompareResult(tuple(self._rows), self._planned, self.conditions)
+        rows = tuple(replace(row, against=self._against(row, found.control)) for row in self._rows)
+        return replace(found, rows=rows)
 
-    def _against(self, row: Row) -> dict[str, dict[str, PairedTest]]:
+    def _against(self, row: Row, control: Row | None) -> dict[str, dict[str, PairedTest]]:
         if row.found is None or row.form == "float":
             return {}
-        references = {"float": self._rows[0], "stablequant": self._stablequant(row)}
+        references = {
+            "float": self._rows[0],
+            "stablequant": self._stablequant(row),
+            "control": None if row is control else control,
+        }
         return {name: self._pair(other, row) for name, other in references.items() if other is not None}
 
     def _stablequant(self, row: Row) -> Row | None:

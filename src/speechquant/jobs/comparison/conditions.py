@@ -24,6 +24,9 @@ def conditions(recipe: CompareRecipe, bench: RowBench, choices: Corpus) -> Condi
     where = provenance(threads=recipe.threads or 0, repeats=0, warmup=0, audio="")
     searching = any(plan.searches for plan in recipe.plans)
     small = warn_if_too_small(choices.words, recipe.gamma) if searching else None
+    roles = {"calibration": corpora.calibration, "choices": choices, "dev": corpora.dev, "test": corpora.test}
+    if not recipe.makes_rows:
+        del roles["calibration"], roles["choices"]
     name = recipe.model if recipe.model in DEMO_MODELS else Path(recipe.model).name
     return Conditions(
         title=f"Methods compared on {name}",
@@ -32,12 +35,7 @@ def conditions(recipe: CompareRecipe, bench: RowBench, choices: Corpus) -> Condi
         gamma=recipe.gamma,
         cutoffs=bench.recipe.cutoff_grid,
         percentile=recipe.percentile,
-        speech={
-            "calibration": (len(corpora.calibration), corpora.calibration.words),
-            "choices": (len(choices), choices.words),
-            "dev": (len(corpora.dev), corpora.dev.words),
-            "test": (len(corpora.test), corpora.test.words),
-        },
+        speech={role: (len(corpus), corpus.words) for role, corpus in roles.items() if corpus},
         command=where.command,
         machine=where.machine,
         versions=dict(where.versions),

@@ -13,7 +13,7 @@ from speechquant.jobs.comparison.bench import RowBench
 from speechquant.jobs.comparison.board import Board
 from speechquant.jobs.comparison.conditions import conditions
 from speechquant.jobs.comparison.progress import RowProgress
-from speechquant.jobs.comparison.result import CompareInterrupted, CompareResult, Row
+from speechquant.jobs.comparison.result import FLOAT_BITS, CompareInterrupted, CompareResult, Row
 from speechquant.jobs.comparison.rows import float_row, given_row, planned_row
 from speechquant.jobs.comparison.write import check_folder, write
 from speechquant.jobs.printable import printable
@@ -69,7 +69,7 @@ def compare(recipe: CompareRecipe, *, progress: Progress | None = None) -> Compa
     work = work_folder(recipe.output)
     with EvaluationStore(work / "evaluations.sqlite") as store:
         bench = RowBench(model, corpora, settings, store, work, listener)
-        histograms = bench.calibrate()
+        histograms = bench.calibrate() if recipe.makes_rows else {}
         minutes = recipe.search_minutes
         choices = (
             corpora.dev if minutes is None else corpora.dev.subset(seconds=60 * minutes, seed=recipe.seed)
@@ -101,7 +101,7 @@ def _tasks(
     final = len(bench.corpora.dev) + len(bench.corpora.test)
     if not (recipe.plans or recipe.artifacts):
         return
-    yield _Task(Row("float", "float", "float", "w32a32", "none"), final, settings, float_row)
+    yield _Task(Row("float", "float", "float", FLOAT_BITS, "none"), final, settings, float_row)
     selected: set[str] = set()
     for plan in recipe.plans:
         cost = final + len(choices) * _choice_passes(plan, settings, bench, first=plan.layers not in selected)

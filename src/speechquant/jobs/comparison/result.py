@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from speechquant.artifact import Storage
     from speechquant.evaluation import Evaluation
     from speechquant.metrics import PairedTest
 
-__all__ = ["CompareInterrupted", "CompareResult", "Conditions", "Found", "Mark", "Row", "mark"]
+__all__ = [
+    "FLOAT_BITS",
+    "CompareInterrupted",
+    "CompareResult",
+    "Conditions",
+    "Found",
+    "Mark",
+    "Row",
+    "mark",
+]
 
 Mark = Literal["better", "equal", "worse"]
+
+FLOAT_BITS = "w32a32"
 
 _FORMAT = "speechquant-compare-1"
 
@@ -25,6 +37,9 @@ class Found:
     `signature` is that of the recogniser, `bytes` None where the size is unknown. `search_passes` counts passes
     over the speech for choices, the float model's included; the two final passes over dev and test are not
     among them. `seconds` is the time in the recogniser and in rounding, shared passes included.
+
+    An artifact also has its `storage`, counted in its file of weights, and, where `learn` made it, the
+    `compression_seconds` that this took.
     """
 
     signature: str
@@ -34,6 +49,8 @@ class Found:
     p_opt: float | dict[str, float] | None = None
     search_passes: int = 0
     seconds: float = 0.0
+    storage: Storage | None = None
+    compression_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +59,8 @@ class Row:
 
     `form` says what kind of method it is: "plain" (all layers alike), "layer-adaptive", "stablequant", "float",
     or "given" for an artifact or model that was brought along. A row that failed has an `error` and no figures.
-    `against` has paired tests by reference ("float", "stablequant") and data set; the reference is the first
-    system.
+    `against` has paired tests by reference ("float", "stablequant", "control") and data set; the reference is the
+    first system.
     """
 
     name: str
@@ -57,6 +74,11 @@ class Row:
     against: Mapping[str, Mapping[str, PairedTest]] = field(default_factory=dict)
     error: str | None = None
 
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized in it."""
+        return self.found is not None and self.bits == FLOAT_BITS
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; rates in percent, counts in words."""
         found = self.found
@@ -67,6 +89,8 @@ class Row:
             "bits": self.bits,
             "layers": self.layers,
             "bytes": found.bytes if found else None,
+            "storage": found.storage.figures() if found and found.storage else {},
+            "compression_seconds": found.compression_seconds if found else None,
             "dev": _figures(self.dev),
             "test": _figures(self.test),
             "against": {
@@ -87,7 +111,8 @@ class Conditions:
     """Where the figures come from: without it they are no evidence.
 
     `speech` has the number of utterances and of reference words by role; "choices" is the part of dev on which
-    layers and cut-offs were chosen. `percentile` is that of rows which name none.
+    layers and cut-offs were chosen. Roles that no row needed are not among them.
+    `percentile` is that of rows which name none.
     """
 
     title: str
@@ -118,6 +143,22 @@ class CompareResult:
     planned: int
     conditions: Conditions
     interrupted: bool = False
+
+    @property
+    def all_brought(self) -> bool:
+        """Whether all rows were brought along: nothing was chosen for them here, and their sizes are those of files."""
+        return all(row.form in ("float", "given") for row in self.rows)
+
+    def size(self, row: Row) -> int | None:
+        """Bytes of a row, comparable with those of the others; None where they are unknown."""
+        if row.found is None:
+            return None
+        return row.found.storage.stored_bytes if self.all_brought and row.found.storage else row.found.bytes
+
+    @property
+    def control(self) -> Row | None:
+        """The first float model that was brought along."""
+        return next((row for row in self.rows if row.is_float and row.form == "given"), None)
 
     @property
     def failed(self) -> tuple[Row, ...]:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from speechquant.artifact import is_artifact, load_artifact, shared_or_by_layer
 from speechquant.errors import EngineError
-from speechquant.jobs.comparison.result import Found, Row
+from speechquant.jobs.comparison.result import FLOAT_BITS, Found, Row
 from speechquant.jobs.comparison.sizes import packed_bytes
 from speechquant.jobs.targets import open_target
 from speechquant.numerics import ScaleTable
 from speechquant.search import SearchResult, layer_adaptive
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from speechquant.artifact import Artifact
     from speechquant.data import Corpus
     from speechquant.decoding import Transcript
-    from speechquant.evaluation import Evaluation
+    from speechquant.evaluation import Evaluation, Evaluator
     from speechquant.jobs.compare_recipe import RowPlan
     from speechquant.jobs.comparison.bench import RowBench
     from speechquant.numerics import Histogram
+
+    Scores = tuple[Evaluation | None, Evaluation]
 
 __all__ = ["float_row", "given_row", "planned_row"]
 
@@ -36,11 +40,11 @@ _STATE = "compared row"
 
 def float_row(bench: RowBench) -> Row:
     """The model as it is."""
-    dev, test = _scored(bench, ScaleTable({}))
+    dev, test = _simulated(bench, ScaleTable({}))
     found = Found(
-        dev.signature, dev.backend, packed_bytes(bench.model, ScaleTable({})), seconds=bench.seconds
+        test.signature, test.backend, packed_bytes(bench.model, ScaleTable({})), seconds=bench.seconds
     )
-    return Row("float", "float", "float", "w32a32", "none", found, dev, test)
+    return Row("float", "float", "float", FLOAT_BITS, "none", found, dev, test)
 
 
 def planned_row(bench: RowBench, plan: RowPlan, histograms: Mapping[str, Histogram], choices: Corpus) -> Row:
@@ -51,10 +55,10 @@ def planned_row(bench: RowBench, plan: RowPlan, histograms: Mapping[str, Histogr
         result = _search(bench, plan, histograms, choices)
         weights = bench.round(result.table)
         with bench.progress.stage("dev and test"):
-            dev, test = _scored(bench, result.table, weights)
+            dev, test = _simulated(bench, result.table, weights)
         found = Found(
-            signature=dev.signature,
-            backend=dev.backend,
+            signature=test.signature,
+            backend=test.backend,
             bytes=packed_bytes(bench.model, result.table),
             clipped=result.selected_layers,
             p_opt=shared_or_by_layer(result.p_opt),
@@ -67,18 +71,27 @@ def planned_row(bench: RowBench, plan: RowPlan, histograms: Mapping[str, Histogr
 
 
 def given_row(bench: RowBench, name: str, folder: Path) -> Row:
-    """An artifact on its engine, or a float model in torch."""
+    """An artifact on ONNX Runtime, or a float model in torch."""
     target = open_target(folder, threads=bench.recipe.threads)
-    method, bits, size, layers = "float model", "w32a32", None, "none"
+    method, bits, layers = "float model", FLOAT_BITS, "none"
+    storage = seconds = None
     if is_artifact(folder):
         artifact = load_artifact(folder)
-        method, bits, layers = artifact.info.method, artifact.info.bits, "as made"
-        size = _size(bench, artifact.scale_table())
-    evaluator, dev = bench.scoring(bench.corpora.dev)
-    on_dev = bench.recognize(target.recognizer, evaluator, dev)
-    on_test = bench.recognize(target.recognizer, evaluator, bench.corpora.test)
-    found = Found(on_dev.signature, on_dev.backend, size, seconds=bench.seconds)
-    return Row(name, method, "given", bits, layers, found, on_dev, on_test)
+        method, bits, layers = _method(artifact), artifact.info.bits, "as made"
+        storage, seconds = artifact.storage(), _number(artifact.metrics.get("compression_seconds"))
+    dev, test = _scored(
+        bench, lambda evaluator, corpus: bench.recognize(target.recognizer, evaluator, corpus)
+    )
+    found = Found(
+        test.signature,
+        test.backend,
+        # Without entropy coding, as rows have it whose size is arithmetic.
+        storage.packed_bytes if storage else None,
+        seconds=bench.seconds,
+        storage=storage,
+        compression_seconds=seconds,
+    )
+    return Row(name, method, "given", bits, layers, found, dev, test)
 
 
 def _search(
@@ -108,19 +121,26 @@ def _search(
         )
 
 
-def _scored(bench: RowBench, table: ScaleTable, weights: Any = None) -> tuple[Evaluation, Evaluation]:
-    """On all of dev, and on test."""
+def _simulated(bench: RowBench, table: ScaleTable, weights: Any = None) -> Scores:
+    return _scored(bench, lambda evaluator, corpus: bench.simulate(table, evaluator, corpus, weights=weights))
+
+
+def _scored(bench: RowBench, evaluate: Callable[[Evaluator, Corpus], Evaluation]) -> Scores:
+    """On all of dev, if there is any, and on test."""
     evaluator, dev = bench.scoring(bench.corpora.dev)
-    found = bench.simulate(table, evaluator, dev, weights=weights)
-    return found, bench.simulate(table, evaluator, bench.corpora.test, weights=weights)
+    return evaluate(evaluator, dev) if len(dev) else None, evaluate(evaluator, bench.corpora.test)
 
 
-def _size(bench: RowBench, table: ScaleTable) -> int | None:
-    """None where the artifact is of another architecture."""
-    try:
-        return packed_bytes(bench.model, table)
-    except AttributeError:
-        return None
+def _method(artifact: Artifact) -> str:
+    """What made it; bits that were allocated without training have a criterion besides."""
+    method, allocation = artifact.info.method, artifact.metrics.get("allocation")
+    criterion = allocation.get("criterion") if isinstance(allocation, dict) else None
+    return f"{method} ({criterion})" if method == "allocate" and isinstance(criterion, str) else method
+
+
+def _number(value: object) -> float | None:
+    """A figure of a file that anybody may have written."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _key(bench: RowBench, plan: RowPlan, choices: Corpus) -> str:
@@ -136,7 +156,7 @@ def _key(bench: RowBench, plan: RowPlan, choices: Corpus) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _remembered(bench: RowBench, key: str) -> tuple[Found, Evaluation, Evaluation] | None:
+def _remembered(bench: RowBench, key: str) -> tuple[Found, Evaluation | None, Evaluation] | None:
     """A finished row, scored again from stored transcripts; None if there is none or some are gone."""
     kept = bench.store.get(_STATE, key)
     if kept is None:

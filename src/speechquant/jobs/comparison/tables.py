@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from speechquant.jobs.bench.tables import Grid
@@ -9,43 +10,75 @@ from speechquant.jobs.comparison.result import mark
 from speechquant.report.formats import duration, p_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
 
+    from speechquant.artifact import Storage
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.comparison.result import CompareResult, Row
     from speechquant.metrics import PairedTest
 
-__all__ = ["conditions", "main_grid", "notes", "search_grid", "short_grid"]
+    Column = tuple[str, Callable[[Row], str]]
 
-_HEAD = ("method", "bits", "layers", "MB", "dev WER % (95 %), S/D/I", "test WER % (95 %), S/D/I")
-_TESTS = {"float": "against float", "stablequant": "against StableQuant"}
+__all__ = ["conditions", "grids", "notes"]
+
+_SEARCHED = ("stablequant", "layer-adaptive")
 
 
-def main_grid(result: CompareResult) -> Grid:
+def grids(result: CompareResult, *, short: bool = False) -> tuple[Grid, ...]:
+    """All tables; `short` leaves out of the first one what does not fit a terminal."""
+    if not result.rows:
+        return ()
+    rates = _short_grid(result) if short else _main_grid(result)
+    return (rates,) if result.all_brought else (rates, _search_grid(result))
+
+
+def _main_grid(result: CompareResult) -> Grid:
     """Rates with everything that must stand beside them, and what the paired tests say."""
-    rows = tuple(_cells(row) for row in result.rows if row.error is None)
-    return Grid("Word error rates", (*_HEAD, *_TESTS.values()), rows)
+    brought = any(row.form == "given" for row in result.rows)
+    columns: list[Column] = [
+        ("row" if brought else "method", lambda row: row.name if row.form == "given" else row.method),
+        ("method", lambda row: row.method if row.form == "given" else ""),
+        ("bits", lambda row: row.bits),
+        ("layers", lambda row: "" if result.all_brought else row.layers),
+        ("MB", partial(_size, result=result)),
+        ("dev WER % (95 %), S/D/I", lambda row: _rate(row.dev)),
+        ("test WER % (95 %), S/D/I", lambda row: _rate(row.test)),
+        *((title, partial(_tests, reference=name)) for name, title in _references(result)),
+        *_storage(result),
+        ("compressed in", _compressed),
+    ]
+    return _grid("Word error rates", columns, result)
 
 
-def short_grid(result: CompareResult) -> Grid:
+def _short_grid(result: CompareResult) -> Grid:
     """What fits a terminal: rates without their intervals, and the tests on the test set."""
-    head = ("row", "MB", "dev WER %", "test WER %", "against float", "against StableQuant")
-    rows = []
-    for row in result.rows:
-        if row.error is None:
-            tests = (row.against.get(reference, {}).get("test") for reference in _TESTS)
-            rates = (f"{found.wer:.2f}" if found else "" for found in (row.dev, row.test))
-            rows.append((row.name, _size(row), *rates, *(_outcome(test) if test else "" for test in tests)))
-    return Grid("Word error rates, and what paired tests on the test set say", head, tuple(rows))
+    columns: list[Column] = [
+        ("row", lambda row: row.name),
+        ("MB", partial(_size, result=result)),
+        ("dev WER %", lambda row: f"{row.dev.wer:.2f}" if row.dev else ""),
+        ("test WER %", lambda row: f"{row.test.wer:.2f}" if row.test else ""),
+        *((title, partial(_test, reference=name)) for name, title in _references(result)),
+        *_storage(result),
+    ]
+    return _grid("Word error rates, and what paired tests on the test set say", columns, result)
 
 
-def search_grid(result: CompareResult) -> Grid:
+def _grid(title: str, columns: Sequence[Column], result: CompareResult) -> Grid:
+    """One line per row that has figures; columns in which nothing stands are left out."""
+    rows = [row for row in result.rows if row.error is None]
+    filled = [(head, [cell(row) for row in rows]) for head, cell in columns]
+    kept = [(head, cells) for head, cells in filled if any(cells)]
+    lines = zip(*(cells for _, cells in kept), strict=True)
+    return Grid(title, tuple(head for head, _ in kept), tuple(lines))
+
+
+def _search_grid(result: CompareResult) -> Grid:
     """What was chosen for each row, and what it took."""
     head = ("row", "clipped layers", "p_opt %", "passes to choose", "time")
     rows = []
     for row in result.rows:
         if row.found is not None:
-            searched = row.form in ("stablequant", "layer-adaptive")
+            searched = row.form in _SEARCHED
             clipped = ", ".join(row.found.clipped) or ("none" if searched else "")
             passes = str(row.found.search_passes) if searched else ""
             rows.append((row.name, clipped, _p_opt(row), passes, duration(row.found.seconds)))
@@ -55,15 +88,17 @@ def search_grid(result: CompareResult) -> Grid:
 def notes(result: CompareResult) -> list[str]:
     """How to read the tables, one line each."""
     where = result.conditions
-    dev, test = (f"{role} {_words(result, role):,} words" for role in ("dev", "test"))
+    scored = [f"{role} {_words(result, role):,} words" for role in ("dev", "test") if role in where.speech]
     lines = [
-        f"{dev}, {test}; text normaliser {where.normalizer}",
+        f"{', '.join(scored)}; text normaliser {where.normalizer}",
         "S/D/I: substitutions, deletions, insertions; capped: transcripts that ran into the length limit",
         "better, worse: significant in the two-sided paired test MAPSSWE at 0.05, which gives the p behind it",
         "equal: no significant difference; a set of few words cannot show a small one",
-        "MB (10^6 bytes) by arithmetic: quantized weights packed at their bits, scales and the rest in float32",
+        *_about_sizes(result),
     ]
-    if any(row.form in ("stablequant", "layer-adaptive") for row in result.rows):
+    if any(row.form == "given" for row in result.rows):
+        lines.append("rows that were brought along: artifacts ran in ONNX Runtime, float models in PyTorch")
+    if any(row.form in _SEARCHED for row in result.rows):
         count, spoken = where.speech["choices"]
         whole = where.speech["choices"] == where.speech["dev"]
         part = "all of dev" if whole else f"{count} utterances of dev with {spoken:,} words"
@@ -83,6 +118,22 @@ def notes(result: CompareResult) -> list[str]:
     return lines
 
 
+def _about_sizes(result: CompareResult) -> list[str]:
+    arithmetic = "quantized weights packed at their bits, scales and the rest in float32"
+    if all(row.found is None or row.found.storage is None for row in result.rows):
+        return [f"MB (10^6 bytes) by arithmetic: {arithmetic}"]
+    file = "model.safetensors of an artifact as it lies on disk, integers entropy coded"
+    sizes = f"MB (10^6 bytes): {file}; of the float model its parameters in float32"
+    if not result.all_brought:
+        sizes = f"MB (10^6 bytes) by arithmetic: {arithmetic}; of an artifact its file without entropy coding"
+        sizes += f". MB on disk: {file}"
+    bits = "bits: of weights and of activations, the former on average where a search gave them; average bits: of all "
+    return [
+        sizes,
+        bits + "parameters; ratio: bytes of all parameters in float32 over those of the file on disk",
+    ]
+
+
 def conditions(result: CompareResult) -> list[str]:
     """Machine and versions, one line each."""
     where = result.conditions
@@ -95,14 +146,44 @@ def _words(result: CompareResult, role: str) -> int:
     return scored.errors.words if scored else result.conditions.speech[role][1]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    tests = (_tests(row.against.get(reference)) for reference in _TESTS)
-    method = row.method if row.form != "given" else row.name
-    return (method, row.bits, row.layers, _size(row), _rate(row.dev), _rate(row.test), *tests)
+def _references(result: CompareResult) -> list[tuple[str, str]]:
+    """What rows are tested against, and how the column is called."""
+    control = [("control", f"against {result.control.name}")] if result.control else []
+    return [("float", "against float"), ("stablequant", "against StableQuant"), *control]
 
 
-def _size(row: Row) -> str:
-    return "" if row.found is None or row.found.bytes is None else f"{row.found.bytes / 1e6:.1f}"
+def _size(row: Row, result: CompareResult) -> str:
+    size = result.size(row)
+    return "" if size is None else _megabytes(size, 2 if result.all_brought else 1)
+
+
+def _storage(result: CompareResult) -> list[Column]:
+    """What is known of artifacts alone."""
+    stored = {row.name: row.found.storage for row in result.rows if row.found and row.found.storage}
+
+    def figure(row: Row, text: Callable[[Storage], str]) -> str:
+        return text(stored[row.name]) if row.name in stored else ""
+
+    def average(row: Row) -> str:
+        return "32.00" if stored and row.is_float else figure(row, lambda found: f"{found.average_bits:.2f}")
+
+    def on_disk(row: Row) -> str:
+        return "" if result.all_brought else figure(row, lambda found: _megabytes(found.stored_bytes, 2))
+
+    return [
+        ("average bits", average),
+        ("MB on disk", on_disk),
+        ("ratio", lambda row: figure(row, lambda found: f"{found.ratio:.2f}")),
+    ]
+
+
+def _megabytes(size: int, digits: int) -> str:
+    return f"{size / 1e6:.{digits}f}"
+
+
+def _compressed(row: Row) -> str:
+    seconds = row.found.compression_seconds if row.found else None
+    return "" if seconds is None else duration(seconds)
 
 
 def _rate(found: Evaluation | None) -> str:
@@ -114,10 +195,16 @@ def _rate(found: Evaluation | None) -> str:
     return f"{found.wer:.2f} ({interval.low:.2f} to {interval.high:.2f}), {counts}{capped}"
 
 
-def _tests(found: Mapping[str, PairedTest] | None) -> str:
-    if not found:
-        return ""
+def _tests(row: Row, reference: str) -> str:
+    found = row.against.get(reference, {})
+    if list(found) == ["test"]:
+        return _outcome(found["test"])
     return "; ".join(f"{data} {_outcome(test)}" for data, test in found.items())
+
+
+def _test(row: Row, reference: str) -> str:
+    test = row.against.get(reference, {}).get("test")
+    return _outcome(test) if test else ""
 
 
 def _outcome(test: PairedTest) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from speechquant.artifact import storage_error
 from speechquant.errors import StorageError
 from speechquant.jobs.bench.write import markdown
-from speechquant.jobs.comparison.tables import conditions, main_grid, notes, search_grid
+from speechquant.jobs.comparison.tables import conditions, grids, notes
 from speechquant.report.compare import (
     ComparePage,
     PageTable,
     amplitude_file,
+    pareto_file,
     render_compare,
-    tradeoff_file,
 )
 from speechquant.report.data import TradeoffPoint
 
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from speechquant.jobs.comparison.result import CompareResult
+    from speechquant.jobs.comparison.result import CompareResult, Row
     from speechquant.report.compare_amplitudes import AmplitudeFigure
 
 __all__ = ["check_folder", "flat", "write"]
 
 # Where nothing is understood, size is no argument; such rows would only crowd the plot.
 _DEAF = 90.0
-_KEYS = {"float": "float", "stablequant": "quantized", "given": "quantized"}
 
 
 def check_folder(folder: Path) -> None:
@@ -62,16 +61,16 @@ def write(result: CompareResult, folder: Path, figures: Sequence[AmplitudeFigure
     Raises:
         StorageError: the folder cannot be written.
     """
-    points = _points(result)
+    page = _page(result, figures)
     files = {
         "compare.json": json.dumps(result.to_dict(), indent=1) + "\n",
         "compare.csv": _csv([flat(row.to_dict()) for row in result.rows]),
-        "compare.md": "\n".join(_lines(result, figures, drawn=len(points) > 1)) + "\n",
-        "compare.html": render_compare(_page(result, figures, points)),
+        "compare.md": "\n".join(_lines(result, figures, drawn=bool(page.points))) + "\n",
+        "compare.html": render_compare(page),
         **{f"{figure.key}.svg": amplitude_file(figure) for figure in figures},
     }
-    if len(points) > 1:
-        files["tradeoff.svg"] = tradeoff_file(points)
+    if page.points:
+        files["tradeoff.svg"] = pareto_file(page)
     if figures:
         files["amplitudes.csv"] = _csv(list(_bins(figures)))
     try:
@@ -119,20 +118,33 @@ def _bins(figures: Sequence[AmplitudeFigure]) -> Iterator[dict[str, Any]]:
 
 
 def _points(result: CompareResult) -> tuple[TradeoffPoint, ...]:
-    """Rows with a size that still understand speech, by their rate on test; the float model in any case."""
+    """Quantized rows with a size that still understand speech, by their rate on test."""
     return tuple(
-        TradeoffPoint(
-            label=row.name,
-            wer=row.test.wer,
-            low=row.test.interval.low,
-            high=row.test.interval.high,
-            megabytes=row.found.bytes / 1e6,
-            key=_KEYS.get(row.form, "naive_max"),  # type: ignore[arg-type]
-        )
+        _point(row, row.name if row.form == "given" else row.bits, result.size(row), _group(row, result))
         for row in result.rows
-        if row.test is not None and row.found is not None and row.found.bytes is not None
-        if row.form == "float" or row.test.wer < _DEAF
+        if not row.is_float and row.test is not None and result.size(row) is not None
+        if row.test.wer < _DEAF
     )
+
+
+def _references(result: CompareResult) -> tuple[TradeoffPoint, ...]:
+    """The float model, and the control."""
+    rows = [*result.rows[:1], *([result.control] if result.control else [])]
+    return tuple(_point(row, row.name, result.size(row)) for row in rows if row.test is not None)
+
+
+def _group(row: Row, result: CompareResult) -> str:
+    """The method, and what else tells rows apart that are not to be joined."""
+    if row.form == "given":
+        return row.method if result.all_brought else f"{row.method}, brought along"
+    return row.method if row.layers == "all" else f"{row.method} {row.layers}"
+
+
+def _point(row: Row, label: str, size: int | None, group: str = "") -> TradeoffPoint:
+    assert row.test is not None
+    interval = row.test.interval
+    megabytes = None if size is None else size / 1e6
+    return TradeoffPoint(label, row.test.wer, interval.low, interval.high, megabytes, group=group)
 
 
 def _lines(result: CompareResult, figures: Sequence[AmplitudeFigure], *, drawn: bool) -> Iterator[str]:
@@ -141,9 +153,8 @@ def _lines(result: CompareResult, figures: Sequence[AmplitudeFigure], *, drawn: 
     yield ""
     for line in (*notes(result), *where.warnings):
         yield f"- {line}"
-    if result.rows:
-        yield from markdown(main_grid(result))
-        yield from markdown(search_grid(result))
+    for grid in grids(result):
+        yield from markdown(grid)
     if drawn:
         yield from ("", "![Word error rate against size](tradeoff.svg)")
     for figure in figures:
@@ -152,11 +163,8 @@ def _lines(result: CompareResult, figures: Sequence[AmplitudeFigure], *, drawn: 
     yield "; ".join(conditions(result)) + "."
 
 
-def _page(
-    result: CompareResult, figures: Sequence[AmplitudeFigure], points: tuple[TradeoffPoint, ...]
-) -> ComparePage:
+def _page(result: CompareResult, figures: Sequence[AmplitudeFigure]) -> ComparePage:
     where = result.conditions
-    grids = (main_grid(result), search_grid(result)) if result.rows else ()
     remarks = (tuple(notes(result)), ())
     return ComparePage(
         title=where.title,
@@ -165,11 +173,13 @@ def _page(
         else (where.model,),
         tables=tuple(
             PageTable(grid.title, grid.head, grid.rows, lines)
-            for grid, lines in zip(grids, remarks, strict=False)
+            for grid, lines in zip(grids(result), remarks, strict=False)
         ),
         command=where.command,
         conditions=tuple(conditions(result)),
-        points=points,
+        points=_points(result),
+        references=_references(result),
+        size="size of the file in MB" if result.all_brought else "size in MB",
         amplitudes=tuple(figures),
         warnings=where.warnings,
     )
