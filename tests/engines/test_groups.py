@@ -118,6 +118,32 @@ def test_a_linear_whatever_its_size(bench, tmp_path, engine, shape):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize(("inputs", "bits"), [(48, 2), (288, 3), (300, 4), (768, 2)])
+def test_few_bits_are_held_in_four_whatever_shares_their_scale(  # noqa: PLR0917
+    bench, tmp_path, engine, granularity, inputs, bits
+):
+    torch.manual_seed(inputs)
+    model = bench(torch.nn.Linear(inputs, 24), torch.randn(2, 7, inputs), axis=1)
+    weight = model.operator("operator").weight.detach().numpy()
+    spec = QuantSpec(bits, granularity, narrow=True)
+    entry = Entry(Site("operator", "weight", "x"), spec, weight_scales(weight, spec, "mse"))
+    made = export_onnx(model, ScaleTable({entry.site.name: entry}), tmp_path, engine)
+    scale = np.broadcast_to(entry.scale, (24,))[:, None]
+    top = 2 ** (bits - 1) - 1
+    grid = torch.from_numpy((np.clip(np.rint(weight / scale), -top, top) * scale).astype(np.float32))
+    x = torch.randn(1, 13, inputs)
+    with torch.no_grad():
+        expected = torch.tanh(torch.nn.functional.linear(x, grid, model.operator("operator").bias)).numpy()
+    (got,) = run(engine, made.files[0], {"wave": x.numpy()})
+    np.testing.assert_allclose(got, expected, atol=5e-6)
+    held = engine == "onnxruntime" or inputs % 16 == 0
+    assert (made.coverage.weights_4bit, len(made.coverage.expanded)) == (int(held), int(not held))
+    # Half a byte for each weight, a fourth for filling and scales that are said again for every block.
+    assert sum(file.stat().st_size for file in made.files) < 24 * inputs * 0.75 + 2000
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("size", [16, 64])
 def test_a_convolution_is_small_on_disk_and_float_in_memory(bench, tmp_path, engine, groups, size):

@@ -23,6 +23,8 @@ __all__ = ["Activation", "Job", "fuse", "plan"]
 
 _INT8_BITS = 8
 _INT4_BITS = 4
+_BLOCKS = (16, 32, 64, 128, 256)
+"""Sizes of blocks that engines know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Job:
 
     `values` is the weight in PyTorch's layout: int8 integers with one float32 `scale` per output channel, or
     float32 where `scale` is None (not quantized, or with more than 8 bits and then rounded to its grid). With a
-    `group_size`, scales are (out, groups), and `bits` says whether the integers fit 4 bits or need 8.
+    `group_size`, scales are (out, groups), and `bits` says whether the integers fit 4 bits or need 8; so are weights
+    of at most 4 bits under float activations, whatever shared their scales.
     """
 
     operator: Operator
@@ -94,7 +97,21 @@ def plan(operator: Operator, table: ScaleTable | None, *, groups: bool = True) -
         container = _INT4_BITS if bits <= _INT4_BITS else _INT8_BITS
         return Job(operator, activation, integers.astype(np.int8), entry.scale, size, container)
     scale = np.broadcast_to(entry.scale.astype(np.float32), values.shape[:1]).copy()
+    if groups and bits <= _INT4_BITS and not _reads_integers(operator.modules, table):
+        size = _block(values[0].size)
+        blocks = np.repeat(scale[:, None], -(-values[0].size // size), axis=1)
+        return Job(operator, activation, integers.astype(np.int8), blocks, size, _INT4_BITS)
     return Job(operator, activation, integers.astype(np.int8), scale)
+
+
+def _reads_integers(modules: Sequence[str], table: ScaleTable | None) -> bool:
+    """Whether an owner of a weight has an input on a grid, so that the weight may be a factor of integers."""
+    return table is not None and any(table.get(f"{path}:input") is not None for path in modules)
+
+
+def _block(count: int) -> int:
+    """The blocks in which `count` weights of 4 bits take the fewest bytes, each with the same scale in float32."""
+    return min(_BLOCKS, key=lambda size: -(-count // size) * (size // 2 + 4))
 
 
 def fuse(jobs: Iterable[Job], alone: AbstractSet[int]) -> list[list[Job]]:
