@@ -35,10 +35,18 @@ def test_operators_of_layers_without_scales():
 
 
 def test_nothing_is_on_purpose_where_everything_was_to_be_quantized():
-    everything = table("conv.0", "conv.1", "encoder.0", roles=("weight",))
+    everything = table("conv.0", "conv.1", "encoder.0")
     shown = shown_coverage(MODEL, everything, Coverage(0, 4, ("conv2", "conv3", "fc1", "fc2")))
     assert shown.on_purpose == {}
     assert shown.fallen_back
+
+
+def test_weights_alone_are_small_and_multiply_floats():
+    alone = table("conv.0", "encoder.0", roles=("weight",))
+    shown = shown_coverage(MODEL, alone, Coverage(0, 4, ("conv2", "conv3", "fc2"), (), 1))
+    assert (shown.expanded, shown.fallbacks) == (("conv2", "fc2"), ("conv3",))
+    assert shown.on_purpose == {"conv3": "conv.1"}
+    assert not shown.fallen_back
 
 
 def test_small_operators_are_counted_whatever_makes_them_small():

@@ -213,8 +213,8 @@ class Sizes:
 class Coverage:
     """Weight-bearing operators the engine runs in int8, of how many, and the names of those in float.
 
-    Operators with 4-bit weights compute in float and are counted apart: `weights_4bit` whose weight the engine
-    keeps in 4 bits, and the names of those whose 4-bit weight it makes float when it loads the file.
+    Operators of which the weight alone is quantized compute in float and are counted apart: `weights_4bit` whose
+    weight the engine keeps in 4 bits, and the names of those whose weight it makes float when it loads the file.
     `on_purpose` has the layers of those in float that nobody asked to quantize, by name of the operator.
     """
 
