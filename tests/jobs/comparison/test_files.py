@@ -68,6 +68,13 @@ def test_words_are_counted_as_they_are_scored(tiny, tmp_path):
     assert notes(result)[0].startswith(f"dev {dev} words, test {test} words;")
 
 
+def test_figures_alone_explain_no_table(tiny, tmp_path):
+    result = sq.compare(output=tmp_path / "out", methods=None, figures=True, **tiny)
+    assert result.planned == 0
+    assert "words;" not in (tmp_path / "out" / "compare.md").read_text()
+    assert (tmp_path / "out" / "figure1a.svg").stat().st_size > 1000
+
+
 def test_the_tables_show_every_row_and_every_mark(folder):
     rows = json.loads((folder / "compare.json").read_text())["rows"]
     lines = (folder / "compare.md").read_text().splitlines()

@@ -86,7 +86,9 @@ def _search_grid(result: CompareResult) -> Grid:
 
 
 def notes(result: CompareResult) -> list[str]:
-    """How to read the tables, one line each."""
+    """How to read the tables, one line each; nothing where no rows were asked for."""
+    if not result.planned:
+        return []
     where = result.conditions
     scored = [f"{role} {_words(result, role):,} words" for role in ("dev", "test") if role in where.speech]
     lines = [
