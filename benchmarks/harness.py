@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -27,14 +26,6 @@ def provenance(about: str) -> dict[str, Any]:
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version()} | {name: found(name) for name in PACKAGES},
     }
-
-
-def share_transcripts(work: Path, other: Path) -> None:
-    """Let a new run begin with what another one wrote down: what the float model makes of the same speech."""
-    name = "evaluations.sqlite"
-    if (other / name).is_file() and not (work / name).exists():
-        work.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(other / name, work / name)
 
 
 def processor() -> str:

@@ -12,18 +12,16 @@ checkpoint in `<out>.work`.
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
 import statistics
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import cell, p_text, provenance, share_transcripts
+from harness import cell, p_text, provenance
+from training_runs import known_rows, parsed, roles_parser, trained
 
-from speechquant.jobs import Silent
-from speechquant.jobs.learn_recipe import LearnRecipe
-from speechquant.jobs.learning import learn
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
 
 CONTROL = "float"
 METHODS = ("uniform", "two-stage", "one-stage", "allocate")
@@ -45,34 +43,15 @@ HEAD = (
 )
 
 
-class Told(Silent):
-    """Prints notes."""
-
-    def note(self, message: str) -> None:
-        """Print it."""
-        print(message, flush=True)
-
-
 def main() -> None:
     """Run what is missing, and write the tables after every row."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = roles_parser(__doc__)
     parser.add_argument("models", nargs="*")
-    parser.add_argument("--train", required=True)
-    parser.add_argument("--dev", default="demo:dev")
-    parser.add_argument("--test", default="demo:test")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--budgets", nargs="+", type=float, default=list(BUDGETS), help="average bits")
     parser.add_argument("--again", action="store_true", help="run rows that are there already")
-    parser.add_argument("--out", type=Path, required=True)
-    own, rest = parser.parse_known_args()
-    given = {
-        name.removeprefix("--").replace("-", "_"): value
-        for name, value in zip(rest[::2], rest[1::2], strict=True)
-    }
-    path = own.out.with_suffix(".json")
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "runs": {}}
+    own, given = parsed(parser)
+    known = known_rows(own.out)
     for model in own.models:
         Bench(model, own, {**SETTINGS, **given}, known).run()
     write(own.out, known)
@@ -108,18 +87,11 @@ class Bench:
 
     def outcome(self, method: str, budget: float) -> Any:
         """One run, or what an earlier one left of it."""
-        place = self.place(method, budget)
-        shutil.rmtree(place, ignore_errors=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        share_transcripts(work_of(place), work_of(self.place(CONTROL, 32.0)))
         how, _, criterion = method.partition(":")
-        recipe = {"model": self.model, "output": place, "method": how, **self.settings}
+        recipe: dict[str, Any] = {"model": self.model, "method": how, **self.settings}
         recipe |= {"criterion": criterion} if criterion else {}
-        recipe |= {role: getattr(self.own, role) for role in ("train", "dev", "test")}
         recipe |= {} if method == CONTROL else {"average_bits": budget}
-        found = learn(LearnRecipe.model_validate(recipe), progress=Told())
-        assert found is not None
-        return found
+        return trained(self.own, self.place(method, budget), self.place(CONTROL, 32.0), **recipe)
 
     def place(self, method: str, budget: float) -> Path:
         """Where a run leaves its result; what it needs to go on lies beside it."""
@@ -151,11 +123,6 @@ class Bench:
         row["training"], row["settings"] = metrics["training"], self.settings
         row["update_seconds"] = update_seconds(outcome.folder / "history.jsonl")
         return row
-
-
-def work_of(place: Path) -> Path:
-    """The work folder of a run."""
-    return place.with_name(place.name + ".work")
 
 
 def key(row: dict[str, Any]) -> tuple[str, str, float]:

@@ -8,46 +8,27 @@ Every run resumes from its checkpoint in `<out>.work`; lines of other models sta
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import cell, p_text, provenance, share_transcripts
+from harness import cell, p_text, provenance
+from training_runs import known_rows, parsed, roles_parser, trained
 
-from speechquant.jobs import Silent
-from speechquant.jobs.learn_recipe import LearnRecipe
-from speechquant.jobs.learning import learn
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
 
 RUNS = ("float", "w8a8", "w6a6", "w4a8", "w4a4")
 SYSTEMS = ("simulated", "trained")
 
 
-class Told(Silent):
-    """Prints notes."""
-
-    def note(self, message: str) -> None:
-        """Print it."""
-        print(message, flush=True)
-
-
 def main() -> None:
     """Run all lines and write the table after each."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = roles_parser(__doc__)
     parser.add_argument("model")
-    parser.add_argument("--train", required=True)
-    parser.add_argument("--dev", default="demo:dev")
-    parser.add_argument("--test", default="demo:test")
     parser.add_argument("--runs", nargs="+", default=list(RUNS), help="`float` first: it is the control")
-    parser.add_argument("--out", type=Path, required=True)
-    own, rest = parser.parse_known_args()
-    settings = {
-        name.removeprefix("--").replace("-", "_"): value
-        for name, value in zip(rest[::2], rest[1::2], strict=True)
-    }
-    path = own.out.with_suffix(".json")
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "runs": {}}
+    own, settings = parsed(parser)
+    known = known_rows(own.out)
     control: Any = None
     for run in own.runs:
         outcome = train(own, run, settings)
@@ -58,17 +39,12 @@ def main() -> None:
         write(own.out, known)
 
 
-def train(own: argparse.Namespace, run: str, settings: dict[str, Any]) -> Any:
+def train(own: argparse.Namespace, run: str, settings: dict[str, str]) -> Any:
     """One run, or what an earlier one left of it."""
     work = own.out.with_name(own.out.name + ".work")
     place, control = (work / f"{own.model.replace(':', '-')}-{name}" for name in (run, RUNS[0]))
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    share_transcripts(*(folder.with_name(folder.name + ".work") for folder in (place, control)))
-    how = {"method": "float"} if run == "float" else {"method": "qat", "bits": run}
-    roles = {"train": own.train, "dev": own.dev, "test": own.test}
-    recipe = LearnRecipe.model_validate({"model": own.model, "output": place, **roles, **how, **settings})
-    return learn(recipe, progress=Told())
+    how = {"method": "float"} if run == RUNS[0] else {"method": "qat", "bits": run}
+    return trained(own, place, control, model=own.model, **how, **settings)
 
 
 def line(model: str, run: str, outcome: Any, control: Any) -> tuple[dict[str, Any], Any]:
