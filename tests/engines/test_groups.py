@@ -119,10 +119,9 @@ def test_a_linear_whatever_its_size(bench, tmp_path, engine, shape):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
-@pytest.mark.parametrize(("inputs", "bits"), [(48, 2), (288, 3), (300, 4), (768, 2)])
-def test_few_bits_are_held_in_four_whatever_shares_their_scale(  # noqa: PLR0917
-    bench, tmp_path, engine, granularity, inputs, bits
-):
+@pytest.mark.parametrize("shape", [(48, 2), (288, 3), (300, 4), (768, 2)], ids=str)
+def test_few_bits_are_held_in_four_whatever_shares_their_scale(bench, tmp_path, engine, granularity, shape):
+    inputs, bits = shape
     torch.manual_seed(inputs)
     model = bench(torch.nn.Linear(inputs, 24), torch.randn(2, 7, inputs), axis=1)
     weight = model.operator("operator").weight.detach().numpy()
