@@ -14,6 +14,8 @@ from speechquant.jobs.learning import learn
 
 __all__ = ["known_rows", "parsed", "roles_parser", "trained"]
 
+GRID = ("rounding", "start", "calibrator", "weights", "rule", "candidates")
+
 
 class Told(Silent):
     """Prints notes."""
@@ -58,6 +60,9 @@ def trained(own: argparse.Namespace, place: Path, control: Path, **settings: Any
     if (other / store).is_file() and not (work / store).exists():
         shutil.copy2(other / store, work / store)
     roles = {role: getattr(own, role) for role in ("train", "dev", "test")}
+    if settings["method"] == "float":
+        # The control has no grid.
+        settings = {name: value for name, value in settings.items() if name not in GRID}
     found = learn(LearnRecipe.model_validate({"output": place, **roles, **settings}), progress=Told())
     assert found is not None
     return found

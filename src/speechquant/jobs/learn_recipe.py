@@ -12,6 +12,7 @@ from speechquant.jobs.recipe_checks import CalibratorName, checked, parse_bits
 from speechquant.jobs.shared_recipe import (  # noqa: TC001 - pydantic reads annotations
     ExcludedLayers,
     IncludedLayers,
+    RoundingMethod,
 )
 
 __all__ = ["LearnMethod", "LearnRecipe", "load_learn_recipe"]
@@ -47,6 +48,12 @@ class LearnRecipe(MixedRecipe):
         Literal["learned", "fixed"],
         Field(description="Learn the scales too (LSQ), or keep those of the start."),
     ] = "learned"
+    rounding: Annotated[
+        RoundingMethod,
+        Field(
+            description="How weights are rounded once their bits are known: one by one, or so that outputs stay."
+        ),
+    ] = "nearest"
     include: IncludedLayers = ()
     exclude: ExcludedLayers = ()
     steps: Annotated[int, Field(ge=1, description="Updates of the weights.")] = 400
@@ -105,6 +112,8 @@ class LearnRecipe(MixedRecipe):
             raise ValueError(
                 "--start and --method float exclude each other: there are no ranges to start from"
             )
+        if self.method == "float" and self.rounding != "nearest":
+            raise ValueError("--rounding and --method float exclude each other: there is no grid to round to")
         if self.method in MIXED and (self.start is not None or self.include or self.exclude):
             raise ValueError(
                 f"--start, --include and --exclude belong to --method qat; --rule chooses for {self.method}"

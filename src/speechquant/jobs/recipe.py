@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
 from speechquant.jobs.recipe_checks import CalibratorName, checked, one_of, parse_bits
-from speechquant.jobs.shared_recipe import ROLES, ExcludedLayers, IncludedLayers, SearchRecipe
+from speechquant.jobs.shared_recipe import (
+    ROLES,
+    ExcludedLayers,
+    IncludedLayers,
+    RoundingMethod,
+    SearchRecipe,
+)
 from speechquant.numerics import Granularity, WeightMethod
 
 __all__ = ["Recipe", "load_recipe"]
-
-RoundingMethod = Literal["nearest", "adaround", "gptq"]
-"""The names that `learn` registers; its code needs torch."""
 
 _GROUP_SIZES = (16, 32, 64, 128, 256)
 _FLOAT_BITS = 16

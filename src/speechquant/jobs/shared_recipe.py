@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,9 +14,12 @@ from speechquant.jobs.recipe_checks import checked, parse_cutoffs
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["ROLES", "ExcludedLayers", "IncludedLayers", "SearchRecipe", "SharedRecipe"]
+__all__ = ["ROLES", "ExcludedLayers", "IncludedLayers", "RoundingMethod", "SearchRecipe", "SharedRecipe"]
 
 ROLES = ("calibration", "dev", "test")
+
+RoundingMethod = Literal["nearest", "adaround", "gptq"]
+"""The names that `learn` registers; its code needs torch."""
 
 IncludedLayers = Annotated[
     tuple[str, ...], Field(description="Quantize only layers that match a pattern, such as 'encoder.*'.")

@@ -3,33 +3,66 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import soundfile
+import torch
 from typer.testing import CliRunner
 
 from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.cli import app
 from speechquant.errors import RecipeError
 from speechquant.jobs.learn_recipe import load_learn_recipe
+from speechquant.models import load_model
 
 SHORT = ("--steps=3", "--batch=2", "--evaluate-every=1", "--learning-rate=1e-3", "--threads=1", "--rule=all")
 
 
 @pytest.fixture
-def learn(corpora, tiny, tmp_path):
-    """Run the command on a tiny CTC model and open what it leaves."""
+def learn_any(corpora, tiny, tmp_path):
+    """Run the command on a tiny CTC model; whatever it leaves is in the folder."""
 
-    def run(*arguments, name="out"):
+    def run(*arguments, name="out", said=None, model=None):
         roles = [part for role in ("train", "dev", "test") for part in (f"--{role}", corpora[role])]
         place = tmp_path / name
-        command = ["learn", str(tiny("hubert-large")), *roles, *SHORT, *arguments, "-o", str(place)]
+        command = ["learn", str(model or tiny("hubert-large")), *roles, *SHORT, *arguments, "-o", str(place)]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
-        metrics = json.loads((place / "metrics.json").read_text())
-        return place, metrics, json.loads((place / "allocation.json").read_text()), result.output
+        if said is not None:
+            said.append(result.output)
+        return place
 
     return run
+
+
+@pytest.fixture
+def learn(learn_any):
+    """Run a method that has a budget, and open what it leaves."""
+
+    def run(*arguments, name="out"):
+        said = []
+        place = learn_any(*arguments, name=name, said=said)
+        metrics = json.loads((place / "metrics.json").read_text())
+        return place, metrics, json.loads((place / "allocation.json").read_text()), said[0]
+
+    return run
+
+
+@pytest.fixture
+def without_chance(tiny, tmp_path):
+    """The model without dropout and masks, whose loss in training says what quantization costs."""
+    folder = tmp_path / "calm"
+    shutil.copytree(tiny("hubert-large"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    for name, value in config.items():
+        if ("dropout" in name or name == "layerdrop") and isinstance(value, float):
+            config[name] = 0.0
+    config["apply_spec_augment"] = False
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 def agrees(place, metrics):
@@ -90,6 +123,52 @@ def test_uniform_takes_the_most_bits_that_fit(learn):
     assert (record["criterion"], metrics["bits"]) == ("uniform", "w3.00a16")
 
 
+@pytest.mark.parametrize("method", ["uniform", "qat"])
+def test_rounding_by_speech_starts_nearer_to_the_float_model(learn_any, history, method, without_chance):
+    form = {"uniform": ("--average-bits", "4", "--rule", "all"), "qat": ("--bits", "w4a8")}[method]
+    lost = {}
+    for rounding in ("nearest", "gptq"):
+        place = learn_any(
+            "--method", method, *form, "--rounding", rounding, name=rounding, model=without_chance
+        )
+        first = next(row for row in history(place) if "loss" in row)
+        lost[rounding] = first["distillation"]
+    # Not zero: the teacher is the float model still.
+    assert 0 < lost["gptq"] < 0.8 * lost["nearest"]
+
+
+def test_one_stage_rounds_when_bits_have_settled(learn, history):
+    place, metrics, record, _ = learn("--method", "one-stage", "--average-bits", "3.5", "--rounding", "gptq")
+    agrees(place, metrics)
+    assert record["average_bits"] <= 3.5
+    rows = [row for row in history(place) if "loss" in row]
+    assert [(row["stage"], row["step"]) for row in rows] == [("search", 1), ("search", 2), ("train", 3)]
+    assert all("bits_temperature" in row for row in rows[:2])
+    assert "bits_temperature" not in rows[2]
+    assert metrics["seconds"]["round weights"] > 0
+
+
+def test_allocation_rounds_in_the_end(learn, tiny, corpora):
+    budget = (*("--method", "allocate", "--average-bits", "3"), *("--criterion", "fisher"))
+    plain, _, one, _ = learn(*budget)
+    place, metrics, other, _ = learn(*budget, "--rounding", "gptq", name="rounded")
+    agrees(place, metrics)
+    assert [row["bits"] for row in one["matrices"]] == [row["bits"] for row in other["matrices"]]
+    # The float network on the training speech, and the same with the weights that each file holds.
+    outputs = []
+    for folder in (None, plain, place):
+        model = load_model(tiny("hubert-large"))
+        if folder is not None:
+            model.load_tensors(dict(load_artifact(folder).tensors()))
+        waves = [
+            soundfile.read(path, dtype="float32")[0] for path in sorted(Path(corpora["train"]).glob("*.wav"))
+        ]
+        with torch.no_grad():
+            outputs.append(torch.cat([model.module(model.features(wave)).logits[0] for wave in waves]))
+    exact, nearest, rounded = outputs
+    assert (rounded - exact).square().mean() < 0.8 * (nearest - exact).square().mean()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -100,6 +179,7 @@ def test_uniform_takes_the_most_bits_that_fit(learn):
         ({"method": "two-stage", "ratio": 8, "second_pass": 4}, "--second-pass"),
         ({"method": "one-stage", "ratio": 8, "include": ("head",)}, "--rule"),
         ({"method": "one-stage", "ratio": 8, "candidates": (1,)}, "--candidates"),
+        ({"method": "float", "rounding": "gptq"}, "no grid"),
     ],
 )
 def test_what_contradicts_itself_is_refused(settings, words):

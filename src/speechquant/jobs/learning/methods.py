@@ -9,6 +9,7 @@ from speechquant.data import iter_loaded
 from speechquant.errors import DataError
 from speechquant.jobs.learning.allocation import allocated
 from speechquant.jobs.learning.mixed import one_stage, two_stage, uniform
+from speechquant.jobs.learning.rounding import round_in_place
 from speechquant.jobs.learning.session import Stage
 from speechquant.jobs.learning.start import start_table
 from speechquant.learn.qat import Quantizers, shared_inputs
@@ -51,11 +52,12 @@ def compress(session: Session, work: Path) -> Compressed:
     if method == "float":
         return _compressed(session, None, (session.train(work, None, plain),))
     if method == "qat":
-        quantizers = _quantizers(session)
+        quantizers = _quantizers(session, work)
         run = session.train(work, quantizers, plain)
         return _compressed(session, quantizers.table(), (run,))
     if method == "allocate":
         allocation = allocated(session, work)
+        round_in_place(session, allocation.table, work)
         return _compressed(session, allocation.table, (), allocation)
     learn = {"one-stage": one_stage, "two-stage": two_stage, "uniform": uniform}[method]
     allocation, stages = learn(session, work)
@@ -72,7 +74,7 @@ def _compressed(
     return Compressed(table, stages, allocation, seconds)
 
 
-def _quantizers(session: Session) -> Quantizers:
+def _quantizers(session: Session, work: Path) -> Quantizers:
     with session.timed("calibrate"):
         start = start_table(session.model, session.roles.train, session.recipe, session.progress)
     loaded = iter_loaded(session.roles.train, strict=False, on_skip=lambda _: None)
@@ -80,4 +82,5 @@ def _quantizers(session: Session) -> Quantizers:
     if first is None:
         raise DataError(f"no usable speech in the {session.roles.train.name} set")
     shared = shared_inputs(session.model, first[1])
+    round_in_place(session, start, work)
     return Quantizers(session.model, start, learned=session.recipe.step_sizes == "learned", shared=shared)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from speechquant.artifact.weights import file_bytes
 from speechquant.jobs.learning.probe import probe_speech
+from speechquant.jobs.learning.rounding import round_in_place
 from speechquant.jobs.learning.session import Stage
 from speechquant.learn.allocation import Budget, candidates_of, sensitivities
 from speechquant.learn.mixed import (
@@ -40,20 +41,25 @@ def uniform(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, .
     room = room_of(session.model, candidates, budget, file_size_of(session.model))
     width = uniform_bits(candidates, room, budget)
     bits = {matrix.site.module: width for matrix in candidates.matrices}
-    quantizers = _frozen(session, candidates.table(bits))
+    quantizers = _rounded(session, candidates.table(bits), work)
     run = session.train(work, quantizers, Stage("train", session.recipe.steps))
     found = settled(session.model, candidates, quantizers, bits, budget=budget, criterion="uniform")
     return found, (run,)
 
 
 def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, ...]]:
-    """Learn bits and quantized weights in one training; on request go on with frozen bits."""
+    """Learn bits and quantized weights in one training; on request go on with frozen bits.
+
+    Where settled weights are rounded anew, what is left of the training begins a schedule of its own there.
+    """
     recipe, model = session.recipe, session.model
     candidates, budget = _candidates(session), budget_of(recipe)
     choice = _choice(session, candidates, work)
     quantizers = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
+    searching, whole = _search_updates(recipe), recipe.rounding == "nearest"
     # Before the bits are settled there is no model yet that could be chosen.
-    runs = [session.train(work, quantizers, Stage("train", recipe.steps, _search_updates(recipe)))]
+    first = Stage("train", recipe.steps, searching) if whole else Stage("search", searching, None)
+    runs = [session.train(work, quantizers, first)]
     record = partial(
         settled,
         model,
@@ -64,9 +70,13 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
         file_size=file_size_of(model),
     )
     found = record(quantizers, choice.bits(), repaired=choice.repaired())
-    if recipe.second_pass:
-        frozen = _frozen(session, found.table)
-        runs.append(session.train(work, frozen, Stage("second-pass", recipe.second_pass)))
+    later = [] if whole else [Stage("train", recipe.steps - searching)]
+    later += [Stage("second-pass", recipe.second_pass)] if recipe.second_pass else []
+    for stage in later:
+        # A second pass starts from weights that are trained for their grid, not for being rounded.
+        rounds = stage.name == "train"
+        frozen = _rounded(session, found.table, work) if rounds else _frozen(session, found.table)
+        runs.append(session.train(work, frozen, stage))
         bits = {item.module: item.bits for item in found.choices}
         found = record(frozen, bits, repaired=found.repaired)
     return found, tuple(runs)
@@ -82,7 +92,7 @@ def two_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
     first = session.train(work, search, Stage("search", _search_updates(recipe), judge_from=None))
     model.load_tensors(before)
     bits = choice.bits()
-    quantizers = _frozen(session, candidates.table(bits))
+    quantizers = _rounded(session, candidates.table(bits), work)
     second = session.train(work, quantizers, Stage("train", recipe.steps))
     found = settled(
         model,
@@ -160,6 +170,12 @@ def _costs(session: Session, candidates: Candidates, work: Path) -> Mapping[str,
 
 def _search_updates(recipe: LearnRecipe) -> int:
     return max(1, round(recipe.search_share * recipe.steps))
+
+
+def _rounded(session: Session, table: ScaleTable, work: Path) -> MixedWeights:
+    """The quantizers of a table, and the model's weights on their grid already where the recipe says so."""
+    round_in_place(session, table, work)
+    return _frozen(session, table)
 
 
 def _frozen(session: Session, table: ScaleTable) -> MixedWeights:

@@ -86,7 +86,10 @@ class StageRun:
 
 @dataclass(eq=False)
 class Session:
-    """What the steps of a job share; `seconds` are those of steps that are no training.
+    """What the steps of a job share.
+
+    `seconds` are those of steps that are no training; `teacher` is the float network as it was before anything
+    changed it, None where nothing is learned from it.
 
     Raises:
         RecipeError: the recipe asks for gradient checkpointing, which the model's family does not support.
@@ -101,6 +104,7 @@ class Session:
     skipped: tuple[Skipped, ...] = ()
     utterances: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    teacher: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         supported = getattr(self.model.module, "supports_gradient_checkpointing", False)
@@ -109,6 +113,8 @@ class Session:
                 f"--gradient-checkpointing: {self.model.model_type} models do not support it; leave it out and "
                 "lower --batch-seconds"
             )
+        if self.recipe.distillation and self.recipe.method != "allocate":
+            self.teacher = copy.deepcopy(self.model.module)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -156,11 +162,6 @@ class Session:
             "processes": self.accelerator.num_processes,
         }
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-    @cached_property
-    def teacher(self) -> Any:
-        """The float network as it was before any training; None where nothing is learned from it."""
-        return copy.deepcopy(self.model.module) if self.recipe.distillation else None
 
     @cached_property
     def speech(self) -> Speech:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shortcuts"]
 
-_BYTES = 1 << 30
+_BYTES = 1 << 31
 
 
 class Shortcuts:
@@ -25,15 +25,21 @@ class Shortcuts:
 
     A pass stops at the operator that is rounded next, and everything before that is final. So a block that a
     pass went through will put out the same in every later pass over the same utterance: it, and the blocks
-    before it in its stack (an `nn.ModuleList`), need not be computed again. Each block must be called once per
-    pass, as in all families. Outputs that are too large to be kept (those of the first convolutions) are
-    computed again.
+    before it in its stack (an `nn.ModuleList`), need not be computed again. The same holds of a convolution
+    outside of all stacks, which is a stack of its own here. Each block must be called once per pass, as in all
+    families. Outputs that are too large to be kept are computed again.
     """
 
     def __init__(self, model: SpeechModel, passes: int) -> None:
-        """Keep at most a gigabyte for so many different passes."""
-        self._stacks = [list(part) for part in model.module.modules() if isinstance(part, nn.ModuleList)]
-        self._most = _BYTES // max(1, passes)
+        """Keep at most two gigabytes for so many different passes."""
+        parts = list(model.module.modules())
+        stacks = [list(part) for part in parts if isinstance(part, nn.ModuleList)]
+        inside = {part for blocks in stacks for block in blocks for part in block.modules()}
+        alone: list[list[nn.Module]] = [
+            [part] for part in parts if isinstance(part, nn.Conv1d) and part not in inside
+        ]
+        self._stacks = [*stacks, *alone]
+        self._most = _BYTES // max(1, passes * len(self._stacks))
         self._kept: dict[tuple[int, Hashable], tuple[int, Any]] = {}
 
     @contextmanager
