@@ -52,3 +52,10 @@ def test_weights_alone_are_small_and_multiply_floats():
 def test_small_operators_are_counted_whatever_makes_them_small():
     shown = shown_coverage(MODEL, table("conv.0", "encoder.0"), Coverage(1, 4, ("conv3",), (), 1, ("fc2",)))
     assert (shown.small, shown.fallen_back) == (3, False)
+
+
+def test_an_operator_of_no_known_layer_was_not_left_on_purpose():
+    shown = shown_coverage(MODEL, table("conv.0"), Coverage(0, 2, ("conv3", "lm_head")))
+    assert shown.fallbacks == ("conv3", "lm_head")
+    assert shown.on_purpose == {"conv3": "conv.1"}
+    assert shown.fallen_back

@@ -10,7 +10,7 @@ from speechquant.data.open import open_corpus
 from speechquant.data.readers import Entry, Reader, register, registered_readers
 from speechquant.data.roles import check_roles
 from speechquant.data.segments import Segment, segmented
-from speechquant.data.usable import nothing_usable, with_text
+from speechquant.data.usable import nothing_usable, usable_waves, with_text
 from speechquant.data.utterance import AudioSource, Utterance
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "register",
     "registered_readers",
     "segmented",
+    "usable_waves",
     "with_text",
 ]

@@ -5,15 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from speechquant.data.corpus import Corpus
-from speechquant.data.loading import Skipped
+from speechquant.data.loading import Skipped, iter_loaded
 from speechquant.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from speechquant.data.utterance import Utterance
 
-__all__ = ["nothing_usable", "with_text"]
+__all__ = ["nothing_usable", "usable_waves", "with_text"]
+
+
+def usable_waves(corpus: Corpus, *, strict: bool) -> list[NDArray[np.float32]]:
+    """All 16 kHz mono samples of a small corpus at once, each of shape (time,).
+
+    Args:
+        corpus: its bad utterances are left out without a word.
+        strict: raise for the first of them instead.
+
+    Raises:
+        DataError: no utterance can be used.
+        AudioError: with `strict`, audio that `iter_loaded` refuses.
+    """
+    skipped: list[Skipped] = []
+    waves = [samples for _, samples in iter_loaded(corpus, strict=strict, on_skip=skipped.append)]
+    if not waves:
+        raise nothing_usable(corpus.name, skipped)
+    return waves
 
 
 def nothing_usable(name: str, skipped: Sequence[Skipped]) -> DataError:

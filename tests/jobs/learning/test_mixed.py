@@ -154,6 +154,7 @@ def test_allocation_rounds_in_the_end(learn, tiny, corpora):
     place, metrics, other, _ = learn(*budget, "--rounding", "gptq", name="rounded")
     agrees(place, metrics)
     assert [row["bits"] for row in one["matrices"]] == [row["bits"] for row in other["matrices"]]
+    assert load_artifact(place).info.rounding == "gptq"
     # The float network on the training speech, and the same with the weights that each file holds.
     outputs = []
     for folder in (None, plain, place):

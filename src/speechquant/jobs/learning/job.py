@@ -164,6 +164,8 @@ def _contents(
         onnx=scratch / "quantized",
         report=render(data),
         license_name=license_of(model.folder),
+        # Training ends with weights that are rounded to nearest.
+        rounding=recipe.rounding if recipe.method == "allocate" else "nearest",
         searched=() if found.allocation is None else found.allocation.searched,
     )
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speechquant.data import iter_loaded, nothing_usable
+from speechquant.data import usable_waves
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from speechquant.data import Skipped
     from speechquant.jobs.learning.session import Session
 
 __all__ = ["probe_speech"]
@@ -24,8 +23,4 @@ def probe_speech(session: Session) -> list[NDArray[np.float32]]:
     """
     recipe = session.recipe
     corpus = session.roles.train.subset(limit=recipe.probe_utterances, seed=recipe.seed)
-    skipped: list[Skipped] = []
-    waves = [samples for _, samples in iter_loaded(corpus, strict=recipe.strict, on_skip=skipped.append)]
-    if not waves:
-        raise nothing_usable(corpus.name, skipped)
-    return waves
+    return usable_waves(corpus, strict=recipe.strict)

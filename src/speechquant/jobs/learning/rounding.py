@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speechquant.data import iter_loaded, nothing_usable
+from speechquant.data import usable_waves
 from speechquant.jobs.learning.start import calibration_part
 from speechquant.learn import round_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from speechquant.data import Skipped
     from speechquant.jobs.learning.session import Session
     from speechquant.numerics import ScaleTable
 
@@ -32,11 +31,7 @@ def round_in_place(session: Session, table: ScaleTable, work: Path) -> None:
     recipe, model = session.recipe, session.model
     if recipe.rounding == "nearest":
         return
-    part = calibration_part(session.roles.train, recipe.seed)
-    skipped: list[Skipped] = []
-    waves = [samples for _, samples in iter_loaded(part, strict=recipe.strict, on_skip=skipped.append)]
-    if not waves:
-        raise nothing_usable(part.name, skipped)
+    waves = usable_waves(calibration_part(session.roles.train, recipe.seed), strict=recipe.strict)
     with (
         session.progress.stage("round weights") as advance,
         session.timed("round weights"),

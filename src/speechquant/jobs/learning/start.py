@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speechquant.artifact import load_artifact
-from speechquant.data import iter_loaded, nothing_usable
+from speechquant.data import usable_waves
 from speechquant.errors import ArtifactError, RecipeError
 from speechquant.numerics import Entry, QuantSpec, ScaleTable, calibrator_options
 from speechquant.simulation import activation_table, observe, weight_table
@@ -16,7 +16,7 @@ from speechquant.simulation import activation_table, observe, weight_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from speechquant.data import Corpus, Skipped
+    from speechquant.data import Corpus
     from speechquant.jobs.learn_recipe import LearnRecipe
     from speechquant.jobs.progress import Progress
     from speechquant.models import SpeechModel
@@ -47,7 +47,6 @@ def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress
         {"percentile": recipe.percentile} if "percentile" in calibrator_options(recipe.calibrator) else {}
     )
     part = calibration_part(train, recipe.seed)
-    skipped: list[Skipped] = []
     done = 0
     with progress.stage("calibrate") as advance:
 
@@ -56,10 +55,7 @@ def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress
             done += 1
             advance(done, len(part))
 
-        loaded = iter_loaded(part, strict=recipe.strict, on_skip=skipped.append)
-        waves = [samples for _, samples in loaded]
-        if not waves:
-            raise nothing_usable(train.name, skipped)
+        waves = usable_waves(part, strict=recipe.strict)
         histograms = observe(model, waves, on_wave=step)
     found = activation_table(sites, histograms=histograms, calibrator=recipe.calibrator, bits=bits, **options)
     return weights.merged(found)
