@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -209,6 +210,23 @@ def test_a_step_may_be_cut_into_batches(run, tmp_path):
 def test_divergence_is_an_error_with_advice(run):
     with pytest.raises(ModelError, match=r"diverged in step . *.*--learning-rate"):
         run(steps=4, rate=1e30, scores=[50, 40, 30])
+
+
+def test_what_happens_once_is_no_divergence(run, tmp_path, monkeypatch):
+    plain, _ = run(folder="plain", scores=[50, 40, 30], **DROPPING)
+    calls, compute = [], Student.forward
+
+    def faulty(student, batch):
+        parts = compute(student, batch)
+        calls.append(1)
+        return {**parts, "loss": parts["loss"] * math.nan} if len(calls) == 3 else parts
+
+    monkeypatch.setattr(Student, "forward", faulty)
+    disturbed, _ = run(folder="disturbed", scores=[50, 40, 30], **DROPPING)
+    assert len(calls) > 3
+    for name, tensor in state(plain).items():
+        assert torch.equal(tensor, state(disturbed)[name])
+    assert history(tmp_path, "plain") == history(tmp_path, "disturbed")
 
 
 def test_no_pickle_is_ever_read(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -207,8 +208,12 @@ class Trainer:
         sums, norm = self._number(*[0.0] * len(self._student.parts)), 0.0
         # A process without examples would keep the others waiting, so that all leave out such a step.
         if bool((counts > 0).all()):
-            sums = self._gradients(position.step, examples, share=float(counts.sum()) / len(counts))
-            norm = self._clipped_norm()
+            share = float(counts.sum()) / len(counts)
+            sums, norm = self._gradients(position.step, examples, share=share), self._clipped_norm()
+            if not math.isfinite(norm):
+                # An update follows from its number: what the same computation does not repeat was no divergence.
+                self._optimizer.zero_grad()
+                sums, norm = self._gradients(position.step, examples, share=share), self._clipped_norm()
             self._check(position.step, float(sums[0]), norm)
         mean = self._accelerator.reduce(sums, "sum") / counts.sum().clamp(min=1)
         with uninterrupted():
@@ -253,7 +258,7 @@ class Trainer:
         return float(torch.nn.utils.clip_grad_norm_(self._student.parameters(), limit))
 
     def _check(self, step: int, loss: float, norm: float) -> None:
-        if not all(map(torch.isfinite, torch.tensor([loss, norm]))):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             self._optimizer.zero_grad()
             raise ModelError(
                 f"training diverged in step {step + 1}: the loss is no longer a number; "
