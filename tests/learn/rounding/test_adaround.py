@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -37,6 +39,36 @@ def test_close_to_the_best_of_all_roundings(bits, drift):
     # A relaxation ends in a local minimum; it must win most of what there is to win.
     assert best * (1 - 1e-4) <= found <= best + 0.2 * (nearest - best)
     assert found <= 1.11 * best
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_follows_the_gradient_of_the_published_loss(groups):
+    """Eq. 21 to 25 through autograd and a plain Adam; some weights lie beyond the range."""
+    problem, *_ = made(inputs=20, outputs=12, rank=5, bits=3, drift=0.2, groups=groups)
+    problem = dataclasses.replace(problem, scale=0.6 * problem.scale)
+    ratio = problem.weight / problem.scale
+    share = ratio - ratio.floor()
+    # The inverse of the rectified sigmoid, which stretches by 1.2 and shifts by -0.1.
+    v = torch.special.logit((share + 0.1) / 1.2).requires_grad_()
+    unit = (problem.scale**2 * problem.gram.diagonal(dim1=1, dim2=2)[:, None]).mean((1, 2), keepdim=True)
+    adam, steps = torch.optim.Adam([v], lr=0.05), 60
+    for step in range(steps):
+        h = (torch.sigmoid(v) * 1.2 - 0.1).clamp(0, 1)
+        soft = (ratio.floor() + h).clamp(-3, 3) * problem.scale - problem.weight
+        loss = ((soft @ problem.gram) * soft + 2 * soft * problem.drift).div(unit).sum()
+        progress = (step / steps - 0.2) / 0.8
+        if progress >= 0:
+            beta = 2 + 9 * (1 + math.cos(math.pi * progress))
+            loss = loss + (1 - (2 * h - 1).abs() ** beta).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    best = torch.where(torch.sigmoid(v) >= 0.5, ratio.ceil(), ratio.floor()).clamp(-3, 3)
+    better = problem.error(best) < problem.error(problem.nearest())
+    expected = torch.where(better[..., None], best, problem.nearest())
+    assert torch.equal(AdaRound(iterations=steps).solve(problem), expected)
+    assert (ratio.abs() > 3).any()
+    assert not torch.equal(expected, problem.nearest())
 
 
 def test_beats_nearest_where_inputs_are_correlated():

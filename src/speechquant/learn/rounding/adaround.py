@@ -67,24 +67,27 @@ class AdaRound(Rounding):
     def _learn(self, problem: Problem, lower: torch.Tensor) -> torch.Tensor:
         """V after all iterations, (groups, outputs, inputs)."""
         rest = problem.weight / problem.scale - lower
-        between = (rest > 0).float()
-        hidden = (-torch.log((_ZETA - _GAMMA) / (rest - _GAMMA) - 1)).requires_grad_()
-        unit = _curvature(problem)
-        adam = torch.optim.Adam([hidden], lr=self.rate)
-        for step in range(self.iterations):
-            up = _rectified(hidden)
-            change = (lower + up * between).clamp(problem.qmin, problem.qmax) * problem.scale - problem.weight
-            with torch.no_grad():
-                slope = (change @ problem.gram + problem.drift) / unit
-            # Its gradient is that of the quadratic error, for one product instead of two.
-            loss = 2 * (change * slope).sum()
-            beta = self._beta(step / self.iterations)
+        hidden = -torch.log((_ZETA - _GAMMA) / (rest - _GAMMA) - 1)
+        free = (rest > 0) & (lower >= problem.qmin) & (lower < problem.qmax)
+        step = problem.scale * free
+        least = lower.clamp(problem.qmin, problem.qmax) * problem.scale - problem.weight
+        weighted = 2 * step / _curvature(problem)
+        adam = torch.optim.Adam([hidden], lr=self.rate, fused=True)
+        for number in range(self.iterations):
+            sigmoid = torch.sigmoid(hidden)
+            stretched = sigmoid * (_ZETA - _GAMMA) + _GAMMA
+            up = stretched.clamp(0, 1)
+            slope = torch.baddbmm(problem.drift, torch.addcmul(least, up, step), problem.gram)
+            slope.mul_(weighted)
+            beta = self._beta(number / self.iterations)
             if beta is not None:
-                loss = loss + self.regularization * (1 - (2 * up - 1).abs() ** beta).sum()
-            adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+                edge = up.mul(2).sub_(1)
+                slope.sub_(edge.abs().pow_(beta - 2).mul_(edge), alpha=2 * beta * self.regularization)
+            # The derivative of h, by hand as the rest: autograd takes four times as long.
+            slope.mul_(sigmoid.sub_(sigmoid.square()).mul_(_ZETA - _GAMMA)).mul_(stretched == up)
+            hidden.grad = slope
             adam.step()
-        return hidden.detach()
+        return hidden
 
     def _beta(self, progress: float) -> float | None:
         """The exponent of the regulariser, on a half cosine from 20 to 2; None during the warm start."""
