@@ -83,14 +83,19 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def settings() -> list[dict[str, Any]]:
     """What is compared: group sizes and methods, then one scale per output channel."""
-    grouped = [{"weights": method, "weight_group": size} for size in SIZES for method in METHODS]
-    return [*grouped, *({"weights": method, "weight_granularity": "channel"} for method in METHODS)]
+    groups: list[dict[str, Any]] = [{"weight_group": size} for size in SIZES]
+    shapes = [*groups, {"weight_granularity": "channel"}]
+    return [
+        {"weights": method, "rounding": rounding, **shape}
+        for shape in shapes
+        for method, rounding in (("max", "nearest"), ("mse", "nearest"), ("mse", "gptq"))
+    ]
 
 
 def label(setting: Mapping[str, Any]) -> str:
     """`group of 64, mse`."""
     shared = f"group of {setting['weight_group']}" if "weight_group" in setting else "output channel"
-    return f"{shared}, {setting['weights']}"
+    return f"{shared}, {setting['weights']}, {setting['rounding']}"
 
 
 def bench_of(place: Place, **settings: Any) -> Workbench:
@@ -111,7 +116,8 @@ def errors(place: Place) -> dict[str, float]:
     """Signal-to-noise ratio of all weights by setting, in dB."""
     found = {}
     for setting in settings():
-        found[label(setting)] = signal_to_noise(place.model, table_of(bench_of(place, **setting)))
+        if setting["rounding"] == "nearest":
+            found[label(setting)] = signal_to_noise(place.model, table_of(bench_of(place, **setting)))
     return found
 
 
@@ -119,17 +125,23 @@ def prove(place: Place, found: dict[str, Any]) -> Iterator[None]:
     """The default setting on all of test and dev, simulated and on the engines; yields when there is news."""
     bench = bench_of(place)
     table = table_of(bench)
-    found["setting"] = {"weights": bench.recipe.weight_method, "weight_group": bench.recipe.weight_form[1]}
+    weights = bench.round(table)
+    found["setting"] = {
+        "weights": bench.recipe.weight_method,
+        "weight_group": bench.recipe.weight_form[1],
+        "rounding": bench.recipe.rounding_method,
+    }
     evaluator, test = bench.scoring(bench.corpora.test)
     reference = bench.simulate(ScaleTable({}), evaluator, test)
-    simulated = bench.simulate(table, evaluator, test)
+    simulated = bench.simulate(table, evaluator, test, weights=weights)
     found |= figures("float test", reference) | figures("test", simulated, reference)
     found["engines"] = {}
     with tempfile.TemporaryDirectory() as folder:
         found["float bytes"] = export_onnx(place.model, None, Path(folder) / "float").bytes
         yield
         for engine in ENGINES:
-            made = export_onnx(place.model, table, Path(folder) / engine, engine)
+            with bench.on_grid(weights):
+                made = export_onnx(place.model, table, Path(folder) / engine, engine)
             options = EngineOptions(precision="f32")
             recognizer = load_recognizer(
                 made.folder, engine=engine, vocabulary=place.model.folder, options=options
@@ -150,7 +162,7 @@ def prove(place: Place, found: dict[str, Any]) -> Iterator[None]:
     evaluator, dev = bench.scoring(bench.corpora.dev)
     reference = bench.simulate(ScaleTable({}), evaluator, dev)
     found |= figures("float dev", reference)
-    found |= figures("dev", bench.simulate(table, evaluator, dev), reference)
+    found |= figures("dev", bench.simulate(table, evaluator, dev, weights=weights), reference)
     yield
 
 
@@ -163,7 +175,9 @@ def compare(place: Place, utterances: int, found: dict[str, Any]) -> Iterator[No
         part = Corpus("dev", tuple(dev)[:: max(1, len(dev) // utterances)][:utterances])
         reference = bench.simulate(ScaleTable({}), evaluator, part)
         found |= figures("float dev part", reference)
-        row = figures("dev part", bench.simulate(table_of(bench), evaluator, part), reference)
+        table = table_of(bench)
+        simulated = bench.simulate(table, evaluator, part, weights=bench.round(table))
+        row = figures("dev part", simulated, reference)
         found["compare"][label(setting)] = row["dev part"]
         yield
 
@@ -240,12 +254,14 @@ def comparison(found: dict[str, Any]) -> list[str]:
     """The settings: errors of the weights, and words on part of the dev set."""
     words = f", {found['float dev part']['words']:,} words" if "float dev part" in found else ""
     rows = [
-        f"| one scale per | weight SNR, dB | part of dev{words}: WER % (95 %), S/D/I, p |",
+        f"| one scale per | weight SNR, dB (nearest) | part of dev{words}: WER % (95 %), S/D/I, p |",
         "| --- | --- | --- |",
     ]
     rows.append(f"| float | | {cell(found.get('float dev part'))} |")
     done = found.get("compare", {})
-    rows += [f"| {name} | {error:.2f} | {cell(done.get(name))} |" for name, error in found["errors"].items()]
+    for name in map(label, settings()):
+        error = found["errors"].get(name)
+        rows.append(f"| {name} | {'' if error is None else f'{error:.2f}'} | {cell(done.get(name))} |")
     return [*rows, ""]
 
 
@@ -254,7 +270,10 @@ def proof(found: dict[str, Any]) -> list[str]:
     if "engines" not in found:
         return []
     setting = found["setting"]
-    rows = [f"The default, groups of {setting['weight_group']} by {setting['weights']}:", ""]
+    rows = [
+        f"The default, groups of {setting['weight_group']} by {setting['weights']}, {setting['rounding']}:",
+        "",
+    ]
     rows += [
         "| system | MB | held in 4 bits | tokens agree | test | dev |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -229,3 +229,19 @@ def test_a_shipped_recipe_opens_with_the_command_that_runs_it(path):
 def test_how_weights_are_quantized_by_default(settings, form, method, scales_by):
     recipe = load_recipe(**MINIMAL, **settings)
     assert (recipe.weight_form, recipe.weight_method, recipe.scales_by) == (form, method, scales_by)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rounding"),
+    [
+        ({}, "nearest"),
+        ({"bits": "w4a16"}, "gptq"),
+        ({"bits": "w3a16", "weight_granularity": "channel"}, "gptq"),
+        ({"bits": "w8a16"}, "nearest"),
+        ({"bits": "w4a8"}, "nearest"),
+        ({"bits": "w4a16", "rounding": "nearest"}, "nearest"),
+        ({"bits": "w8a8", "rounding": "adaround"}, "adaround"),
+    ],
+)
+def test_how_weights_are_rounded_by_default(settings, rounding):
+    assert load_recipe(**MINIMAL, **settings).rounding_method == rounding

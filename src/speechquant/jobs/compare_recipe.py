@@ -15,7 +15,7 @@ from pydantic import model_validator as validator
 from speechquant.errors import RecipeError
 from speechquant.jobs.recipe import Recipe
 from speechquant.jobs.recipe_checks import known_calibrator, parse_bits
-from speechquant.jobs.shared_recipe import SearchRecipe
+from speechquant.jobs.shared_recipe import RoundingMethod, SearchRecipe
 from speechquant.jobs.sources import DEMO_MODELS
 from speechquant.numerics import calibrator_names
 
@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 ADAPTIVE = "adaptive-"
 # Max on the selected layers is max on all, and StableQuant is layer-adaptive by itself.
 _ADAPTIVE_CALIBRATORS = tuple(name for name in calibrator_names() if name not in ("max", "stablequant"))
-_ROUNDINGS = tuple(name for name in get_args(Recipe.model_fields["rounding"].annotation) if name != "nearest")
+_ROUNDINGS = tuple(name for name in get_args(RoundingMethod) if name != "nearest")
 _METHOD = re.compile(rf"({ADAPTIVE})?([a-z]+)(?::([0-9.]+))?(?:\+([a-z]+))?")
 _DEMO_ROLES = {"calibration": "demo:calibration", "dev": "demo:dev", "test": "demo:test"}
 _GRAMMAR = f"write max, percentile:99.99, stablequant, {ADAPTIVE}mse, mse+adaround or the like"

@@ -89,8 +89,13 @@ class Recipe(SearchRecipe):
         int, AfterValidator(_known_group), Field(description="Weights in a group: 16, 32, 64, 128 or 256.")
     ] = 64
     rounding: Annotated[
-        RoundingMethod, Field(description="How weights are rounded: one by one, or so that outputs stay.")
-    ] = "nearest"
+        RoundingMethod | None,
+        Field(
+            description="How weights are rounded: one by one (nearest), or so that outputs stay; by default gptq up to "
+            "w4a16, else nearest.",
+            json_schema_extra={"enum": list(get_args(RoundingMethod))},
+        ),
+    ] = None
     include: IncludedLayers = ()
     exclude: ExcludedLayers = ()
     naive: Annotated[
@@ -133,14 +138,23 @@ class Recipe(SearchRecipe):
     @property
     def weight_form(self) -> tuple[Granularity, int | None]:
         """What shares a weight scale, and the size of groups."""
-        grouped = self.weight_only and self.bit_widths[0] <= _GROUPED_BITS
-        granularity: Granularity = self.weight_granularity or ("group" if grouped else "channel")
+        granularity: Granularity = self.weight_granularity or ("group" if self._few_bits else "channel")
         return granularity, self.weight_group if granularity == "group" else None
 
     @property
     def weight_method(self) -> WeightMethod:
         """How weight ranges are found."""
         return self.weights or ("mse" if self.weight_form[0] == "group" else "max")
+
+    @property
+    def rounding_method(self) -> RoundingMethod:
+        """How weights are rounded."""
+        return self.rounding or ("gptq" if self._few_bits else "nearest")
+
+    @property
+    def _few_bits(self) -> bool:
+        """Whether files hold these weights in 4 bits."""
+        return self.weight_only and self.bit_widths[0] <= _GROUPED_BITS
 
 
 def load_recipe(path: Path | None = None, **settings: Any) -> Recipe:

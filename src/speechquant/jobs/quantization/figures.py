@@ -43,7 +43,7 @@ def _rounding(bench: Workbench, weights: RoundedWeights | None) -> dict[str, Any
     """The method, and the error of each operator's output relative to its energy, before and after."""
     errors = {} if weights is None else weights.errors
     return {
-        "method": bench.recipe.rounding,
+        "method": bench.recipe.rounding_method,
         "errors": {name: {"nearest": e.nearest, "rounded": e.rounded} for name, e in errors.items()},
     }
 

@@ -131,7 +131,7 @@ def _contents(
         task=model.runtime.task,
         method=recipe.scales_by,
         bits=recipe.bits,
-        rounding=recipe.rounding,
+        rounding=recipe.rounding_method,
         model_files=model.kept_files,
         weights=tensors,
         table=findings.search.table,

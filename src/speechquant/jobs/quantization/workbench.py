@@ -128,7 +128,7 @@ class Workbench:
     def round(self, table: ScaleTable) -> RoundedWeights | None:
         """Round weights by the recipe's method on calibration speech; None for rounding to nearest."""
         recipe = self.recipe
-        if recipe.rounding == "nearest":
+        if recipe.rounding_method == "nearest":
             return None
         usable = iter_loaded(self.corpora.calibration, strict=recipe.strict, on_skip=lambda _: None)
         waves = [samples for _, samples in usable]
@@ -138,7 +138,7 @@ class Workbench:
                 self.model,
                 table,
                 chosen,
-                method=recipe.rounding,
+                method=recipe.rounding_method,
                 seed=recipe.seed,
                 work=self.work,
                 progress=advance,
