@@ -203,3 +203,40 @@ def test_candidates_that_are_stopped_early_change_nothing(max_drop):
     assert (found.p_opt, found.dev_wer) == (full.p_opt, full.dev_wer)
     assert found.table.signature == full.table.signature
     assert found.dev_passes < full.dev_passes
+
+
+def test_a_model_that_rounding_repairs_keeps_its_layers():
+    world = World(BAD, {"conv.0": 10, "conv.1": 200, "head": 100}, {"conv.0": 0.1})
+    assert world.search(max_drop=0.5).float_layers
+    heard = []
+
+    def repaired(table):
+        heard.append(table.signature)
+        return Score(FLOAT + 40)
+
+    found, whole = world.search(max_drop=0.5, shipped=repaired), world.search()
+    assert (found.float_layers, found.table.signature) == ((), whole.table.signature)
+    assert heard == [found.table.signature]
+    assert found.dev_wer == pytest.approx(5.4)
+    assert found.dev_passes == whole.dev_passes + 1
+
+
+def test_each_choice_is_judged_as_it_is_shipped():
+    world = World(BAD, {"conv.0": 10, "conv.1": 200, "head": 100}, {})
+    judged = world.search(max_drop=0.0, shipped=world.evaluate)
+    assert judged.float_layers == world.search(max_drop=0.0).float_layers == ("conv.1", "head", "conv.0")
+
+    # Rounding repairs what conv.0 loses: it may stay.
+    def repaired(table):
+        quantized = {entry.site.layer for entry in table}
+        return Score(world.evaluate(table).errors - 10 * ("conv.0" in quantized))
+
+    assert world.search(max_drop=0.0, shipped=repaired).float_layers == ("conv.1", "head")
+
+
+def test_without_a_limit_nothing_is_rounded_during_the_search():
+    def never(table):
+        raise AssertionError
+
+    world = World(BAD, {"conv.1": 200}, {})
+    assert world.search(max_drop=math.inf, shipped=never).table.signature == world.search().table.signature

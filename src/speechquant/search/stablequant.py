@@ -17,7 +17,7 @@ probability 1 - `ALPHA`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from speechquant.numerics import ScaleTable
@@ -170,6 +170,7 @@ def stablequant(
     selection_weights: bool = False,
     per_layer: bool = False,
     max_drop: float | None = None,
+    shipped: Callable[[ScaleTable], DevScore] | None = None,
     on_step: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> SearchResult:
@@ -177,6 +178,8 @@ def stablequant(
 
     With `max_drop`, in points of absolute WER, clipped layers are left in float as long as the best table is worse
     than the float model by more; None and infinity leave none. The result then has the trials of the last search.
+    `shipped` scores these tables where the model will be better than `evaluate` knows, since weights are rounded by
+    speech in the end.
     """
     counted = CountingEvaluator(evaluate)
     sensitivity = select_layers(
@@ -205,10 +208,17 @@ def stablequant(
             **options,
         )
 
+    final = counted if shipped is None else CountingEvaluator(shipped)
+
+    def judged(choice: Choice) -> Choice:
+        return choice if shipped is None else replace(choice, score=final(choice.table))
+
     choice, left = choose(layers), tuple[str, ...]()
     if selected and max_drop is not None and max_drop < math.inf:
         reference = counted(ScaleTable({}))
-        choice, left = fall_back(choice, choose, reference, sensitivity, max_drop=max_drop)
+        choice, left = fall_back(
+            judged(choice), lambda kept: judged(choose(kept)), reference, sensitivity, max_drop=max_drop
+        )
     return SearchResult(
         choice.table,
         choice.score.wer,
@@ -217,8 +227,8 @@ def stablequant(
         sensitivity,
         choice.cutoffs,
         left,
-        dev_passes=counted.passes,
-        dev_requests=counted.requests,
+        dev_passes=counted.passes + (0 if shipped is None else final.passes),
+        dev_requests=counted.requests + (0 if shipped is None else final.requests),
     )
 
 

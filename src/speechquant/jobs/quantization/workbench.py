@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.progress import Advance, Progress
     from speechquant.jobs.sources import Corpora
     from speechquant.learn import RoundedWeights
+    from speechquant.metrics import WordErrors
     from speechquant.models import SpeechModel
     from speechquant.numerics import Histogram, Site
     from speechquant.search import SearchResult
@@ -127,22 +128,25 @@ class Workbench:
 
     def round(self, table: ScaleTable) -> RoundedWeights | None:
         """Round weights by the recipe's method on calibration speech; None for rounding to nearest."""
-        recipe = self.recipe
-        if recipe.rounding_method == "nearest":
+        if self.recipe.rounding_method == "nearest":
             return None
+        with self.progress.stage("round weights") as advance:
+            return self._round(table, advance)
+
+    def _round(self, table: ScaleTable, advance: Advance) -> RoundedWeights:
+        recipe = self.recipe
         usable = iter_loaded(self.corpora.calibration, strict=recipe.strict, on_skip=lambda _: None)
         waves = [samples for _, samples in usable]
         chosen = Random(recipe.seed).sample(waves, min(len(waves), _ROUNDING_UTTERANCES))  # noqa: S311
-        with self.progress.stage("round weights") as advance:
-            return round_weights(
-                self.model,
-                table,
-                chosen,
-                method=recipe.rounding_method,
-                seed=recipe.seed,
-                work=self.work,
-                progress=advance,
-            )
+        return round_weights(
+            self.model,
+            table,
+            chosen,
+            method=recipe.rounding_method,
+            seed=recipe.seed,
+            work=self.work,
+            progress=advance,
+        )
 
     def calibrate(self) -> dict[str, Histogram]:
         """One pass over the calibration speech, or what an earlier run of the same kept."""
@@ -243,6 +247,14 @@ class Workbench:
                     expected += len(recipe.cutoff_grid)
                 advance(step, expected, what)
 
+            def rounding(done: float, total: int, what: str = "") -> None:
+                del done, total
+                advance(step, expected, f"round {what}" if what else "hear the rounded model")
+
+            def shipped(table: ScaleTable) -> WordErrors:
+                weights = self._round(table, rounding)
+                return self.simulate(table, evaluator, dev, weights=weights).errors
+
             score = self.scorer(evaluator, dev, whole=recipe.scales_by != "stablequant")
             if recipe.scales_by != "stablequant":
                 tell(recipe.scales_by)
@@ -259,6 +271,7 @@ class Workbench:
                 selection_weights=recipe.select_weights,
                 per_layer=recipe.per_layer,
                 max_drop=recipe.max_drop,
+                shipped=None if recipe.rounding_method == "nearest" else shipped,
                 on_step=tell,
             )
 
