@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 SIZES = (32, 64, 128)
-METHODS = ("max", "mse")
 ENGINES = ("onnxruntime", "openvino")
 ARCHITECTURE = "wav2vec2-base"
 
@@ -93,7 +92,7 @@ def settings() -> list[dict[str, Any]]:
 
 
 def label(setting: Mapping[str, Any]) -> str:
-    """`group of 64, mse`."""
+    """`group of 64, mse, gptq`."""
     shared = f"group of {setting['weight_group']}" if "weight_group" in setting else "output channel"
     return f"{shared}, {setting['weights']}, {setting['rounding']}"
 

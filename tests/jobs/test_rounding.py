@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import soundfile
 import torch
 
 from speechquant.artifact import load_artifact, verify_artifact
+from speechquant.data import usable
 from speechquant.engines import load_recognizer
-from speechquant.errors import RecipeError
-from speechquant.jobs.quantization import quantize
+from speechquant.errors import DataError, RecipeError
+from speechquant.jobs.quantization import quantize, workbench
 from speechquant.jobs.recipe import Recipe, load_recipe
 from speechquant.learn import rounding_names
 from speechquant.metrics import argmax_agreement
@@ -98,3 +100,34 @@ def test_the_float_model_is_not_touched(outcome, settings):
     waves = [soundfile.read(f"{settings['test']}/{i}.wav", dtype="float32")[0] for i in range(2)]
     alone = load_model(settings["model"]).recognizer().recognize(waves)
     assert [t.frames for t in found] == [t.frames for t in alone]
+
+
+def test_weights_alone_need_speech_too_and_tell_what_they_could_not_use(settings, tmp_path, monkeypatch):
+    speech = tmp_path / "speech"
+    shutil.copytree(settings["calibration"], speech)
+    (speech / "bad.wav").write_bytes(b"RIFF, but no sound")
+    (speech / "bad.txt").write_text("LOST")
+    alone = {**settings, "bits": "w4a16", "calibration": str(speech)}
+    read, original = [], usable.iter_loaded
+
+    def loaded(corpus, **rest):
+        read.append(len(corpus))
+        return original(corpus, **rest)
+
+    monkeypatch.setattr(usable, "iter_loaded", loaded)
+    found = quantize(load_recipe(**alone, output=tmp_path / "out"))
+    (skipped,) = json.loads((found.artifact / "metrics.json").read_text())["skipped"]
+    assert (skipped["role"], skipped["id"]) == ("calibration", "bad")
+    assert load_artifact(found.artifact).info.rounding == "gptq"
+    assert read == [3]
+
+    # No more of it is read than is used.
+    read.clear()
+    with monkeypatch.context() as few:
+        few.setattr(workbench, "_ROUNDING_UTTERANCES", 1)
+        quantize(load_recipe(**{**settings, "bits": "w4a16"}, output=tmp_path / "one"))
+    assert read == [1]
+    for path in speech.glob("*.wav"):
+        path.write_bytes(b"RIFF, but no sound")
+    with pytest.raises(DataError, match=r"no usable speech in the calibration set: 3 of 3 skipped"):
+        quantize(load_recipe(**alone, output=tmp_path / "none"))

@@ -9,7 +9,7 @@ from speechquant.data.loading import Skipped, iter_loaded
 from speechquant.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,19 +19,27 @@ if TYPE_CHECKING:
 __all__ = ["nothing_usable", "usable_waves", "with_text"]
 
 
-def usable_waves(corpus: Corpus, *, strict: bool) -> list[NDArray[np.float32]]:
+def usable_waves(
+    corpus: Corpus, *, strict: bool, on_skip: Callable[[Skipped], None] = lambda _: None
+) -> list[NDArray[np.float32]]:
     """All 16 kHz mono samples of a small corpus at once, each of shape (time,).
 
     Args:
-        corpus: its bad utterances are left out without a word.
+        corpus: its bad utterances are left out.
         strict: raise for the first of them instead.
+        on_skip: called for each that is left out.
 
     Raises:
         DataError: no utterance can be used.
         AudioError: with `strict`, audio that `iter_loaded` refuses.
     """
     skipped: list[Skipped] = []
-    waves = [samples for _, samples in iter_loaded(corpus, strict=strict, on_skip=skipped.append)]
+
+    def skip(item: Skipped) -> None:
+        skipped.append(item)
+        on_skip(item)
+
+    waves = [samples for _, samples in iter_loaded(corpus, strict=strict, on_skip=skip)]
     if not waves:
         raise nothing_usable(corpus.name, skipped)
     return waves

@@ -153,7 +153,7 @@ class Recipe(SearchRecipe):
 
     @property
     def _few_bits(self) -> bool:
-        """Whether files hold these weights in 4 bits."""
+        """Weights of at most 4 bits, activations in float."""
         return self.weight_only and self.bit_widths[0] <= _GROUPED_BITS
 
 

@@ -10,12 +10,14 @@ from xml.etree import ElementTree as ET
 import pytest
 import soundfile
 import torch
+from safetensors import safe_open
 from typer.testing import CliRunner
 
 from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.cli import app
 from speechquant.errors import RecipeError
 from speechquant.jobs.learn_recipe import load_learn_recipe
+from speechquant.learn.training import Speech
 from speechquant.models import load_model
 
 SHORT = ("--steps=3", "--batch=2", "--evaluate-every=1", "--learning-rate=1e-3", "--threads=1", "--rule=all")
@@ -146,6 +148,56 @@ def test_one_stage_rounds_when_bits_have_settled(learn, history):
     assert all("bits_temperature" in row for row in rows[:2])
     assert "bits_temperature" not in rows[2]
     assert metrics["seconds"]["round weights"] > 0
+
+
+@pytest.mark.parametrize("share", ["0.4", "1"])
+def test_what_follows_the_search_goes_on_with_other_speech(learn, monkeypatch, share):
+    drawn, original = [], Speech.drawn
+    monkeypatch.setattr(Speech, "drawn", lambda self, step: (drawn.append(step), original(self, step))[1])
+    arguments = ("--rounding", "gptq", "--search-share", share, "--second-pass", "2")
+    learn("--method", "one-stage", "--average-bits", "3.5", "--bit-start", "even", *arguments)
+    # Three updates in one stage or two, then the second pass.
+    assert drawn == [0, 1, 2, 3, 4]
+
+
+def test_two_stages_with_groups_and_a_shared_embedding(learn_any, history, tiny):
+    form = (
+        "--method",
+        "two-stage",
+        "--average-bits",
+        "4",
+        "--weight-granularity",
+        "group",
+        "--weight-group",
+        "16",
+    )
+    place = learn_any(*form, "--rounding", "gptq", model=tiny("moonshine-tiny"))
+    metrics = json.loads((place / "metrics.json").read_text())
+    agrees(place, metrics)
+    assert [row["stage"] for row in history(place) if "loss" in row] == ["search"] * 2 + ["train"] * 3
+    assert metrics["rounding"]["method"] == load_artifact(place).info.rounding == "gptq"
+    errors = metrics["rounding"]["errors"]
+    assert errors.keys() == {
+        e.site.name for e in load_artifact(place).scale_table() if e.site.role == "weight"
+    }
+    assert sum(e["rounded"] < e["nearest"] for e in errors.values()) > 0.8 * len(errors)
+
+
+def test_a_budget_in_bytes_holds_after_rounding(learn):
+    budget = ("--method", "allocate", "--criterion", "fisher", "--rounding", "gptq")
+    for number, ratio in enumerate((5.0, 5.3, 5.6, 5.9)):
+        place, metrics, record, _ = learn(*budget, "--ratio", str(ratio), name=f"out{number}")
+        assert metrics["storage"]["ratio"] >= ratio
+        assert record["budget"] == f"ratio {ratio:g}"
+        # What the file holds of the searched weights: integers and scales.
+        names = {f"{row['module']}.weight" for row in record["matrices"]}
+        with safe_open(place / "model.safetensors", "numpy") as file:
+            held = [
+                file.get_tensor(key).nbytes
+                for key in file.keys()  # noqa: SIM118
+                if key in names or key.removesuffix(".scale") in names
+            ]
+        assert sum(held) == sum(row["bytes"] for row in record["matrices"])
 
 
 def test_allocation_rounds_in_the_end(learn, tiny, corpora):

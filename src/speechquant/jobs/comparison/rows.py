@@ -132,10 +132,12 @@ def _scored(bench: RowBench, evaluate: Callable[[Evaluator, Corpus], Evaluation]
 
 
 def _method(artifact: Artifact) -> str:
-    """What made it; bits that were allocated without training have a criterion besides."""
+    """What made it, rounding by speech included; bits that were allocated without training have a criterion besides."""
     method, allocation = artifact.info.method, artifact.metrics.get("allocation")
     criterion = allocation.get("criterion") if isinstance(allocation, dict) else None
-    return f"{method} ({criterion})" if method == "allocate" and isinstance(criterion, str) else method
+    rounding = artifact.info.rounding
+    made = method if rounding == "nearest" else f"{method}+{rounding}"
+    return f"{made} ({criterion})" if method == "allocate" and isinstance(criterion, str) else made
 
 
 def _number(value: object) -> float | None:

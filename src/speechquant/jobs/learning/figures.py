@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from speechquant import report
 from speechquant.artifact import package_versions
 from speechquant.jobs.coverage import shown_coverage
+from speechquant.jobs.quantization.figures import rounding_figures
 from speechquant.jobs.surroundings import peak_rss_mb
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def describe(
         "model": model_name(session),
         "method": recipe.method,
         "bits": _bits(recipe, found),
+        "rounding": rounding_figures(recipe.rounding, session.rounding_errors),
         "normalizer": session.evaluator.normalizer,
         "references": reference.references,
         "reported_on": roles.reported.name,

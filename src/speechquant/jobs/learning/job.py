@@ -164,8 +164,7 @@ def _contents(
         onnx=scratch / "quantized",
         report=render(data),
         license_name=license_of(model.folder),
-        # Training ends with weights that are rounded to nearest.
-        rounding=recipe.rounding if recipe.method == "allocate" else "nearest",
+        rounding=recipe.rounding,
         searched=() if found.allocation is None else found.allocation.searched,
     )
 

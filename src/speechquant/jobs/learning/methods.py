@@ -57,7 +57,6 @@ def compress(session: Session, work: Path) -> Compressed:
         return _compressed(session, quantizers.table(), (run,))
     if method == "allocate":
         allocation = allocated(session, work)
-        round_in_place(session, allocation.table, work)
         return _compressed(session, allocation.table, (), allocation)
     learn = {"one-stage": one_stage, "two-stage": two_stage, "uniform": uniform}[method]
     allocation, stages = learn(session, work)

@@ -56,9 +56,9 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
     candidates, budget = _candidates(session), budget_of(recipe)
     choice = _choice(session, candidates, work)
     quantizers = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
-    searching, whole = _search_updates(recipe), recipe.rounding == "nearest"
+    search_updates, nearest = _search_updates(recipe), recipe.rounding == "nearest"
     # Before the bits are settled there is no model yet that could be chosen.
-    first = Stage("train", recipe.steps, searching) if whole else Stage("search", searching, None)
+    first = Stage("train", recipe.steps, search_updates) if nearest else Stage("search", search_updates, None)
     runs = [session.train(work, quantizers, first)]
     record = partial(
         settled,
@@ -70,15 +70,17 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
         file_size=file_size_of(model),
     )
     found = record(quantizers, choice.bits(), repaired=choice.repaired())
-    later = [] if whole else [Stage("train", recipe.steps - searching)]
-    later += [Stage("second-pass", recipe.second_pass)] if recipe.second_pass else []
-    for stage in later:
-        # A second pass starts from weights that are trained for their grid, not for being rounded.
-        rounds = stage.name == "train"
-        frozen = _rounded(session, found.table, work) if rounds else _frozen(session, found.table)
+
+    def go_on(stage: Stage, frozen: MixedWeights) -> Allocation:
         runs.append(session.train(work, frozen, stage))
-        bits = {item.module: item.bits for item in found.choices}
-        found = record(frozen, bits, repaired=found.repaired)
+        return record(frozen, {item.module: item.bits for item in found.choices}, repaired=found.repaired)
+
+    if not nearest:
+        rest = Stage("train", recipe.steps - search_updates, first=search_updates)
+        found = go_on(rest, _rounded(session, found.table, work))
+    if recipe.second_pass:
+        last = Stage("second-pass", recipe.second_pass, first=recipe.steps)
+        found = go_on(last, _frozen(session, found.table))
     return found, tuple(runs)
 
 

@@ -44,4 +44,5 @@ def round_in_place(session: Session, table: ScaleTable, work: Path) -> None:
         if entry.site.role == "weight":
             weight = model.operator(entry.site.module).get_parameter("weight")
             weight.data.copy_(weight.new_tensor(found.values(entry.site.name)))
+    session.rounding_errors = found.errors
     model.load_tensors({name: tensor.numpy() for name, tensor in model.module.state_dict().items()})

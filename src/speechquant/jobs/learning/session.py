@@ -30,7 +30,7 @@ from speechquant.learn.training import (
 from speechquant.simulation import quantized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.learn_recipe import LearnRecipe
     from speechquant.jobs.learning.roles import Roles
     from speechquant.jobs.progress import Progress
+    from speechquant.learn import Reconstruction
     from speechquant.learn.installed import FakeQuantizers
     from speechquant.learn.training import Trained
     from speechquant.metrics import WordErrors
@@ -57,12 +58,14 @@ class Stage:
     """One training among those of a job.
 
     `name` tells stages apart. Dev speech decides which weights after `judge_from` updates or more are kept; with
-    None they are those of the end.
+    None they are those of the end. Speech and masks are those behind the `first` updates of a stage that this one
+    goes on from.
     """
 
     name: str
     steps: int
     judge_from: int | None = 0
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +92,8 @@ class Session:
     """What the steps of a job share.
 
     `seconds` are those of steps that are no training; `teacher` is the float network as it was before anything
-    changed it, None where nothing is learned from it.
+    changed it, None where nothing is learned from it. `rounding_errors` are those that rounding by speech left at its
+    end, by weight.
 
     Raises:
         RecipeError: the recipe asks for gradient checkpointing, which the model's family does not support.
@@ -105,6 +109,7 @@ class Session:
     utterances: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     teacher: Any = field(init=False, default=None)
+    rounding_errors: Mapping[str, Reconstruction] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         supported = getattr(self.model.module, "supports_gradient_checkpointing", False)
@@ -154,7 +159,7 @@ class Session:
         """SHA-256 of everything that decides the weights, but for the machine."""
         kept = {k: v for k, v in self.recipe.model_dump(mode="json").items() if k not in _INDIFFERENT}
         kept |= {
-            "stage": [stage.name, stage.steps, stage.judge_from],
+            "stage": [stage.name, stage.steps, stage.judge_from, stage.first],
             "model": self.model.results_signature,
             "train": self.roles.train.signature,
             "check": self.roles.check.signature,
@@ -198,7 +203,7 @@ class Session:
             raise DataError(
                 f"{self.roles.train.name}: no utterance is left to learn from; raise --maximum-seconds"
             )
-        steps = range(max(recipe.steps, recipe.second_pass))
+        steps = range(recipe.steps + recipe.second_pass)
         drawn = (item.id for step in steps for item in speech.drawn(step))
         # The first process writes the transcripts that the others then find.
         with self.accelerator.main_process_first():
@@ -274,6 +279,7 @@ class Session:
             length_exact=model.length_exact,
             seed=recipe.seed,
             judge_from=stage.judge_from,
+            first=stage.first,
         )
 
     def _check(self, quantizers: FakeQuantizers | None) -> WordErrors:

@@ -62,7 +62,7 @@ def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress
 
 
 def calibration_part(train: Corpus, seed: int) -> Corpus:
-    """The utterances whose activations set the ranges."""
+    """The utterances whose activations set the ranges, and by which weights are rounded."""
     return train.subset(limit=_CALIBRATION_UTTERANCES, seed=seed)
 
 

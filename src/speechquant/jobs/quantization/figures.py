@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from speechquant.artifact import package_versions, shared_or_by_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.quantization.findings import Findings
     from speechquant.jobs.quantization.measure import Measured
     from speechquant.jobs.quantization.workbench import Workbench
-    from speechquant.learn import RoundedWeights
+    from speechquant.learn import Reconstruction
     from speechquant.search import SearchResult
 
-__all__ = ["describe", "license_of"]
+__all__ = ["describe", "license_of", "rounding_figures"]
 
 
 def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
@@ -25,7 +27,9 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
         "model": _name(bench),
         "method": bench.recipe.scales_by,
         "bits": bench.recipe.bits,
-        "rounding": _rounding(bench, findings.weights),
+        "rounding": rounding_figures(
+            bench.recipe.rounding_method, {} if findings.weights is None else findings.weights.errors
+        ),
         "normalizer": bench.normalizer,
         **_accuracy(findings),
         **_engine(findings.engines),
@@ -39,11 +43,10 @@ def describe(bench: Workbench, findings: Findings) -> dict[str, Any]:
     }
 
 
-def _rounding(bench: Workbench, weights: RoundedWeights | None) -> dict[str, Any]:
+def rounding_figures(method: str, errors: Mapping[str, Reconstruction]) -> dict[str, Any]:
     """The method, and the error of each operator's output relative to its energy, before and after."""
-    errors = {} if weights is None else weights.errors
     return {
-        "method": bench.recipe.rounding_method,
+        "method": method,
         "errors": {name: {"nearest": e.nearest, "rounded": e.rounded} for name, e in errors.items()},
     }
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from itertools import chain
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechquant.data import Corpus, Skipped, iter_loaded, nothing_usable
+from speechquant.data import Corpus, Skipped, iter_loaded, nothing_usable, usable_waves
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.jobs.recipe import Recipe
@@ -134,19 +133,26 @@ class Workbench:
             return self._round(table, advance)
 
     def _round(self, table: ScaleTable, advance: Advance) -> RoundedWeights:
-        recipe = self.recipe
-        usable = iter_loaded(self.corpora.calibration, strict=recipe.strict, on_skip=lambda _: None)
-        waves = [samples for _, samples in usable]
-        chosen = Random(recipe.seed).sample(waves, min(len(waves), _ROUNDING_UTTERANCES))  # noqa: S311
         return round_weights(
             self.model,
             table,
-            chosen,
-            method=recipe.rounding_method,
-            seed=recipe.seed,
+            self._rounding_speech,
+            method=self.recipe.rounding_method,
+            seed=self.recipe.seed,
             work=self.work,
             progress=advance,
         )
+
+    @cached_property
+    def _rounding_speech(self) -> list[NDArray[np.float32]]:
+        """Random calibration utterances."""
+        recipe, corpus = self.recipe, self.corpora.calibration
+        part, skipped = corpus.subset(limit=_ROUNDING_UTTERANCES, seed=recipe.seed), list[Skipped]()
+        waves = usable_waves(part, strict=recipe.strict, on_skip=skipped.append)
+        if recipe.weight_only:
+            # No calibration has told of them.
+            self._left_out(corpus, skipped)
+        return waves
 
     def calibrate(self) -> dict[str, Histogram]:
         """One pass over the calibration speech, or what an earlier run of the same kept."""

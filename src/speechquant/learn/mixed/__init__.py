@@ -5,7 +5,7 @@ from speechquant.learn.mixed.choice import BitChoice, SearchPlan
 from speechquant.learn.mixed.groups import Group, Unit, groups_of
 from speechquant.learn.mixed.mixture import WeightMixture, mixture
 from speechquant.learn.mixed.network import MixedWeights
-from speechquant.learn.mixed.room import Room, room_of, settled, uniform_bits
+from speechquant.learn.mixed.room import Room, room_of, settled, stored, uniform_bits, with_margin
 
 __all__ = [
     "Annealing",
@@ -22,5 +22,7 @@ __all__ = [
     "relaxed",
     "room_of",
     "settled",
+    "stored",
     "uniform_bits",
+    "with_margin",
 ]

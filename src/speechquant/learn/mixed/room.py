@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from speechquant.models import SpeechModel
     from speechquant.numerics import ScaleTable
 
-__all__ = ["Room", "room_of", "settled", "uniform_bits"]
+__all__ = ["Room", "room_of", "settled", "stored", "uniform_bits", "with_margin"]
 
-# Weights are still to be trained, after which entropy coding may gain a little less.
+# Weights are still to be trained or rounded, after which entropy coding may gain a little less.
 _MARGIN = 0.01
 
 
@@ -60,6 +60,26 @@ def room_of(
     if smallest - fixed > limit:
         raise RecipeError(f"{budget} is not possible; the smallest file has {smallest / 1e6:.3f} MB")
     return Room(limit, in_bytes=True)
+
+
+def with_margin(budget: Budget) -> Budget:
+    """1 % less for a budget in bytes; bits are what they are."""
+    if budget.average_bits is not None:
+        return budget
+    if budget.megabytes is not None:
+        return replace(budget, megabytes=(1 - _MARGIN) * budget.megabytes)
+    assert budget.ratio is not None
+    return replace(budget, ratio=budget.ratio / (1 - _MARGIN))
+
+
+def stored(model: SpeechModel, allocation: Allocation) -> tuple[Choice, ...]:
+    """Choices whose bytes are those of the model's weights as they are now."""
+
+    def bytes_of(choice: Choice) -> Mapping[int, int]:
+        entry = allocation.table.entries[f"{choice.module}:weight"]
+        return Matrix(entry.site, _master(model, choice.module), {choice.bits: entry}).bytes
+
+    return tuple(replace(choice, bytes=bytes_of(choice)) for choice in allocation.choices)
 
 
 def uniform_bits(candidates: Candidates, room: Room, budget: Budget) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "run_key"]
 
-VERSION = 1
+VERSION = 2
 """Raise it with every change of the methods after which the same input gives other integers."""
 
 _ERROR = "error|"

@@ -54,6 +54,7 @@ class Plan:
         maximum_samples: of a batch that runs at once, after padding.
         length_exact: only waves of equal length may share a batch.
         seed: of dropout and SpecAugment.
+        first: updates of an earlier stage that this one goes on from, with other speech and other masks.
         judge_from: evaluate, and keep the best weights, after so many updates; with None, those of the last one
             are kept without any evaluation.
     """
@@ -65,6 +66,7 @@ class Plan:
     maximum_samples: int = 32 * 16_000
     length_exact: bool = False
     seed: int = 0
+    first: int = 0
     judge_from: int | None = 0
 
 
@@ -163,8 +165,8 @@ class Trainer:
         self._parallel = self._accelerator.prepare(self._student)
         position = self._resume()
         self._history = History(self._folder / HISTORY, step=position.step) if self._first else None
-        total = self._plan.schedule.steps
-        with closing(self._speech.steps(position.step, total)) as steps:
+        total, first = self._plan.schedule.steps, self._plan.first
+        with closing(self._speech.steps(first + position.step, first + total)) as steps:
             try:
                 while not self._finished(position := self._judged(position)):
                     position = self._update(position, next(steps))
@@ -205,12 +207,12 @@ class Trainer:
         set_learning_rates(self._optimizer, self._plan.schedule.factor(position.step))
         self._begin(position.step)
         counts = self._accelerator.gather(self._number(len(examples)))
-        sums, norm = self._number(*[0.0] * len(self._student.parts)), 0.0
+        sums, norm, again = self._number(*[0.0] * len(self._student.parts)), 0.0, False
         # A process without examples would keep the others waiting, so that all leave out such a step.
         if bool((counts > 0).all()):
             share = float(counts.sum()) / len(counts)
             sums, norm = self._gradients(position.step, examples, share=share), self._clipped_norm()
-            if not math.isfinite(norm):
+            if again := not math.isfinite(norm):
                 # An update follows from its number: what the same computation does not repeat was no divergence.
                 self._optimizer.zero_grad()
                 sums, norm = self._gradients(position.step, examples, share=share), self._clipped_norm()
@@ -223,7 +225,7 @@ class Trainer:
             if self._search is not None:
                 self._search.end()
             position = replace(position, step=position.step + 1)
-            self._tell(position.step, mean.tolist(), norm, time.perf_counter() - start)
+            self._tell(position.step, mean.tolist(), norm, time.perf_counter() - start, again=again)
         return position
 
     def _gradients(self, step: int, examples: list[Example], *, share: float) -> torch.Tensor:
@@ -248,7 +250,7 @@ class Trainer:
 
     def _backward(self, step: int, index: int, batch: Batch, share: float) -> torch.Tensor:
         place = self._accelerator.process_index
-        with seeded(self._plan.seed, "step", step, index, place):
+        with seeded(self._plan.seed, "step", self._plan.first + step, index, place):
             parts: dict[str, torch.Tensor] = self._parallel(batch.to(self._accelerator.device))
             self._accelerator.backward(parts["loss"] / share)
         return torch.stack([parts[name].detach().double() for name in self._student.parts])
@@ -265,12 +267,13 @@ class Trainer:
                 "lower --learning-rate, or clip gradients more"
             )
 
-    def _tell(self, step: int, mean: list[float], norm: float, seconds: float) -> None:
+    def _tell(self, step: int, mean: list[float], norm: float, seconds: float, *, again: bool) -> None:
         parts = dict(zip(self._student.parts, mean, strict=True))
         self._loss = parts["loss"]
         if self._history is not None:
             rate = self._optimizer.param_groups[0]["lr"]
-            more = {} if self._search is None else self._search.figures()
+            more: dict[str, Any] = {"repeated": True} if again else {}
+            more |= {} if self._search is None else self._search.figures()
             self._history.add(
                 step=step, **parts, learning_rate=rate, gradient_norm=norm, seconds=seconds, **more
             )
