@@ -187,7 +187,8 @@ def test_a_budget_in_bytes_holds_after_rounding(learn):
     budget = ("--method", "allocate", "--criterion", "fisher", "--rounding", "gptq")
     for number, ratio in enumerate((5.0, 5.3, 5.6, 5.9)):
         place, metrics, record, _ = learn(*budget, "--ratio", str(ratio), name=f"out{number}")
-        assert metrics["storage"]["ratio"] >= ratio
+        # Bits are chosen with a margin of 1 %, of which entropy coding of other integers takes some.
+        assert metrics["storage"]["ratio"] >= 1.005 * ratio
         assert record["budget"] == f"ratio {ratio:g}"
         # What the file holds of the searched weights: integers and scales.
         names = {f"{row['module']}.weight" for row in record["matrices"]}
