@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,6 +14,7 @@ import speechquant as sq
 from speechquant.engines import recognizers
 from speechquant.jobs.comparison import CompareInterrupted
 from speechquant.jobs.comparison.bench import RowBench
+from speechquant.jobs.comparison.rows import _method
 from speechquant.jobs.learn_recipe import load_learn_recipe
 from speechquant.jobs.learning import learn
 from speechquant.metrics import mapsswe, score
@@ -77,6 +79,20 @@ def test_methods_are_named_and_allocation_by_its_criterion(compared):
         "float": "float", "u4": "uniform", "kl-6": "allocate (kl)", "kl-8": "allocate (kl)",
         "control": "float model",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "rounding", "allocation", "name"),
+    [
+        ("uniform", "gptq", {"criterion": "uniform"}, "uniform+gptq"),
+        ("uniform", "nearest", {"criterion": "uniform"}, "uniform"),
+        ("allocate", "gptq", {"criterion": "kl"}, "allocate+gptq (kl)"),
+        ("stablequant", "adaround", None, "stablequant+adaround"),
+    ],
+)
+def test_artifacts_that_were_rounded_differently_are_not_one_method(method, rounding, allocation, name):
+    info = SimpleNamespace(method=method, rounding=rounding)
+    assert _method(SimpleNamespace(info=info, metrics={"allocation": allocation})) == name
 
 
 def test_rows_are_tested_against_the_control_too(compared, tiny):
