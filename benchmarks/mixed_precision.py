@@ -5,14 +5,16 @@
         --out docs/results/mixed-precision
 
 Further options are settings of `speechquant learn` (`--steps 300`, `--rule all`). The float control is trained on the
-same speech with the same schedule and losses, without quantizers. `--methods allocate:kl allocate:fisher` are two. Rows
-that are in `<out>.json` are not run again unless `--again` says so; a run that was interrupted goes on from its
-checkpoint in `<out>.work`.
+same speech with the same schedule and losses, without quantizers; with `--task-weight 0` there is none, as the float
+model has nothing to learn from itself. `--methods allocate:kl allocate:fisher` are two, and `uniform+entropy` is one
+with bits of entropy (`--code entropy`) and a scale per tensor. Rows that are in `<out>.json` are not run again unless
+`--again` says so; a run that was interrupted goes on from its checkpoint in `<out>.work`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from typing import TYPE_CHECKING, Any
 
@@ -68,10 +70,12 @@ class Bench:
 
     def run(self) -> None:
         """The control first: the others are tested against it."""
-        wanted = [(CONTROL, 32.0), *((m, b) for b in self.own.budgets for m in self.own.methods)]
+        controlled = float(self.settings.get("task_weight", 1)) > 0
+        control = [(CONTROL, 32.0)] if controlled else []
+        wanted = [*control, *((m, b) for b in self.own.budgets for m in self.own.methods)]
         done = {(r["method"], r["budget"]) for r in self.known["rows"] if r["model"] == self.model}
         missing = [pair for pair in wanted if self.own.again or pair not in done]
-        if missing and (CONTROL, 32.0) not in missing:
+        if controlled and missing and (CONTROL, 32.0) not in missing:
             # Its evaluations are needed, and are stored.
             self.control = self.outcome(CONTROL, 32.0).proof
         for method, budget in missing:
@@ -87,15 +91,17 @@ class Bench:
 
     def outcome(self, method: str, budget: float) -> Any:
         """One run, or what an earlier one left of it."""
-        how, _, criterion = method.partition(":")
+        rest, _, code = method.partition("+")
+        how, _, criterion = rest.partition(":")
         recipe: dict[str, Any] = {"model": self.model, "method": how, **self.settings}
         recipe |= {"criterion": criterion} if criterion else {}
+        recipe |= {"code": code, "weight_granularity": "tensor"} if code else {}
         recipe |= {} if method == CONTROL else {"average_bits": budget}
         return trained(self.own, self.place(method, budget), self.place(CONTROL, 32.0), **recipe)
 
     def place(self, method: str, budget: float) -> Path:
         """Where a run leaves its result; what it needs to go on lies beside it."""
-        name = f"{self.model}-{method}-{budget:g}".replace(":", "-").replace("/", "-")
+        name = re.sub("[:/+]", "-", f"{self.model}-{method}-{budget:g}")
         return self.own.out.with_name(self.own.out.name + ".work") / name
 
     def row(self, method: str, budget: float, outcome: Any) -> dict[str, Any]:
@@ -106,7 +112,7 @@ class Bench:
         for name, found in {"dev": proof.dev, "test": proof.reported}.items():
             row[f"float {name}"] = found["float"].figures()
             row[name] = found[main].figures() | {"p_value": found["float"].compare(found[main]).p_value}
-            if method != CONTROL:
+            if self.control is not None and method != CONTROL:
                 other = {"dev": self.control.dev, "test": self.control.reported}[name]["trained"]
                 row[name]["p_control"] = other.compare(found[main]).p_value
         if "quantized" in proof.reported:
@@ -158,8 +164,9 @@ def write(out: Path, known: dict[str, Any]) -> None:
         "Weights only; activations in float. WER in % (95 %), S/D/I, p against the float model (MAPSSWE, two-sided,",
         "\\*: p < 0.05); p control: against the float control, which was trained on the same schedule without",
         "quantizers. Dev and test of the simulation; the engine (ONNX Runtime) runs the exported artifact. Dev chose",
-        "the weights that were kept and is too good; test was run once. Bits: average over the searched weights, then",
-        "over all parameters, before entropy coding; MB and ratio count the whole file, after (and before) it.",
+        "the weights that were kept and is too good; test was run once. Bits: average over the searched weights, of",
+        "entropy where a row says so, then of what holds all parameters, before entropy coding; MB and ratio count",
+        "the whole file, after (and before) it.",
         "",
     ]
     for model in dict.fromkeys(row["model"] for row in known["rows"]):
@@ -191,7 +198,7 @@ def entries(row: dict[str, Any]) -> list[str]:
     stored = row.get("storage")
     size = ["32", "32", "", "1"]
     if stored:
-        size = [f"{stored['searched_bits']:.2f}", f"{stored['average_bits']:.2f}"]
+        size = [f"{row['allocation']['average_bits']:.2f}", f"{stored['average_bits']:.2f}"]
         size += [
             f"{stored['stored_bytes'] / 1e6:.2f}",
             f"{stored['ratio']:.2f} ({stored['packed_ratio']:.2f})",

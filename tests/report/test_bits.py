@@ -22,6 +22,12 @@ def test_every_matrix_has_a_cell_in_the_row_of_its_layer():
     assert not list(picture.iter(f"{SVG}path"))
 
 
+def test_fractions_have_the_colour_of_the_next_width():
+    picture = ET.fromstring(bits_file([("head", "a", 1.5), ("head", "b", 2.5), ("head", "c", 3.0)]))
+    cells = [(part.get("class"), part[0].text) for part in picture.iter(f"{SVG}rect")]
+    assert cells == [("b2", "a: 1.5 bits"), ("b3", "b: 2.5 bits"), ("b3", "c: 3 bits")]
+
+
 def test_the_curve_has_a_point_for_every_update():
     rows = [{"step": step, "average_bits": 5 - step / 2} for step in (1, 2, 3)] + [{"step": 3, "dev": {}}]
     (curve,) = ET.fromstring(bits_file(CHOICES, rows)).iter(f"{SVG}path")

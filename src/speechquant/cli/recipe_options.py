@@ -37,7 +37,7 @@ _METHOD = (
 )
 _WEIGHTS = "weights weight_granularity weight_group rounding include exclude"
 _BUDGET = (
-    "average_bits megabytes ratio bit_penalty candidates rule unit search_share bit_start bit_learning_rate "
+    "average_bits megabytes ratio bit_penalty code candidates rule unit search_share bit_start bit_learning_rate "
     "gumbel_start gumbel_end second_pass criterion probe_utterances"
 )
 _TRAINING = (

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from speechquant.jobs.shared_recipe import SharedRecipe
-from speechquant.numerics import Granularity, WeightMethod
+from speechquant.numerics import MIN_BITS, Granularity, WeightMethod
 
 __all__ = ["MIXED", "MixedRecipe"]
 
@@ -30,10 +30,19 @@ class MixedRecipe(SharedRecipe):
     bit_penalty: Annotated[
         float | None, Field(gt=0, description="Instead of a budget: what a bit on average adds to the loss.")
     ] = None
+    code: Annotated[
+        Literal["fixed", "entropy"],
+        Field(
+            description="What bits of a matrix are: those that hold an integer, or the entropy of the integers."
+        ),
+    ] = "fixed"
     candidates: Annotated[
-        tuple[Annotated[int, Field(ge=2, le=8)], ...],
-        Field(min_length=1, description="Bits that a matrix may get; 2 is the ternary code."),
-    ] = (2, 3, 4, 6, 8)
+        tuple[Annotated[float, Field(gt=0, le=8)], ...] | None,
+        Field(
+            min_length=1,
+            description="Bits that a matrix may get, by default 2, 3, 4, 6, 8 or, with the entropy code, 1.5 to 6.",
+        ),
+    ] = None
     rule: Annotated[
         Literal["paper", "all"],
         Field(description="Search the Linears of the Transformer, other weights 8 bit; or all weights."),
@@ -107,5 +116,13 @@ class MixedRecipe(SharedRecipe):
             )
         if self.bit_penalty is not None and method in {"uniform", "allocate"}:
             raise ValueError(f"--bit-penalty is a part of a loss; give --method {method} a budget")
+        if self.code == "entropy" and self.weight_granularity == "group":
+            raise ValueError("--code entropy has no scales per group: they are for integers of a fixed width")
+        if self.code == "fixed" and any(
+            bits < MIN_BITS or bits != int(bits) for bits in self.candidates or ()
+        ):
+            raise ValueError(
+                f"--candidates are whole numbers from {MIN_BITS} to 8; fractions are for --code entropy"
+            )
         if self.second_pass and method != "one-stage":
             raise ValueError("--second-pass goes on after --method one-stage alone")

@@ -13,6 +13,7 @@ from speechquant.numerics.calibrators import (
     threshold,
 )
 from speechquant.numerics.entropy import decode, encode, smallest
+from speechquant.numerics.entropy_steps import LEAST_ENTROPY, MOST_ENTROPY, entropy_grid
 from speechquant.numerics.histogram import DEFAULT_BINS, MIN_EXPONENT, Histogram, range_exponent
 from speechquant.numerics.histogram_file import load_histograms, save_histograms
 from speechquant.numerics.integer import dequantize, quantize
@@ -23,10 +24,12 @@ from speechquant.numerics.weight_scales import WeightMethod, weight_scales
 
 __all__ = [
     "DEFAULT_BINS",
+    "LEAST_ENTROPY",
     "MAX_BITS",
     "MIN_BITS",
     "MIN_EXPONENT",
     "MIN_SCALE",
+    "MOST_ENTROPY",
     "Calibrator",
     "Entry",
     "Granularity",
@@ -44,6 +47,7 @@ __all__ = [
     "decode",
     "dequantize",
     "encode",
+    "entropy_grid",
     "load_histograms",
     "mse_curve",
     "pack",

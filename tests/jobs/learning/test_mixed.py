@@ -99,6 +99,25 @@ def test_one_stage(learn, history):
     assert load_learn_recipe(place / "recipe.yaml").second_pass == 1
 
 
+@pytest.mark.parametrize("method", ["one-stage", "uniform", "allocate"])
+def test_the_entropy_code(learn, method):
+    coded = ("--code", "entropy", "--weight-granularity", "tensor", "--rounding", "gptq")
+    place, metrics, record, _ = learn("--method", method, "--average-bits", "3.2", *coded)
+    agrees(place, metrics)
+    bits = {row["module"]: row["bits"] for row in record["matrices"]}
+    assert record["average_bits"] <= 3.2
+    assert set(bits.values()) <= {1.5, 2, 2.5, 3, 3.5, 4, 5, 6}
+    if method == "uniform":
+        assert set(bits.values()) == {3}
+    weights = [entry for entry in load_artifact(place).scale_table() if entry.site.role == "weight"]
+    # The file holds integers of a few bits more than their entropy.
+    assert all(entry.scale.shape == () for entry in weights)
+    assert all(entry.spec.bits >= bits[entry.site.module] for entry in weights)
+    ET.fromstring((place / "bits.svg").read_text())
+    again = load_learn_recipe(place / "recipe.yaml")
+    assert (again.code, again.candidates) == ("entropy", None)
+
+
 def test_a_search_that_learns_nothing_ends_where_it_began(learn):
     budget = ("--average-bits", "3.5", "--probe-utterances", "2")
     still = ("--method", "one-stage", "--bit-start", "fisher", "--bit-learning-rate", "1e-9")

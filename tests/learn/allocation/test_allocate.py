@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +24,7 @@ from speechquant.learn.allocation import (
     choose,
     criterion,
     criterion_names,
+    default_bits,
     is_searched,
     run,
     sensitivities,
@@ -92,6 +94,42 @@ def test_budgets_are_met_by_the_file_that_is_written(model, waves, tmp_path, fam
         rest = size(least) - sum(m.bytes[8] for m in candidates.matrices)
         fixed = stored.stored_bytes - sum(c.bytes[c.bits] for c in made.choices)
         assert fixed == pytest.approx(rest, abs=16 * len(made.choices))
+
+
+def test_the_entropy_code_takes_about_its_bits_in_the_file(model, waves, tmp_path):
+    found = model("moonshine")
+    candidates = candidates_of(found, rule="all", code="entropy", granularity="tensor", bits=(1.5, 3, 4.5))
+    costs = sensitivities(found, candidates, waves[:1], criterion="fisher")
+    made = choose(found, candidates, costs, budget=Budget(average_bits=3.2), criterion="fisher")
+    assert 3.0 < made.average_bits <= 3.2
+    chosen = {choice.bits for choice in made.choices}
+    assert chosen <= {1.5, 3, 4.5}
+    assert len(chosen) > 1
+    # Scales of tiny matrices and the histograms of the coder do not count as bits.
+    large = [c for c in made.choices if c.weights > 4000]
+    for choice in large:
+        integers = 8 * (choice.bytes[choice.bits] - 4) / choice.weights
+        assert integers == pytest.approx(choice.bits, abs=0.35)
+        for one, other in pairwise(sorted(choice.bytes)):
+            assert choice.bytes[one] < choice.bytes[other]
+            assert choice.costs[one] > choice.costs[other]
+    assert large
+    path = tmp_path / "model.safetensors"
+    save_tensors(path, arrays(found), made.table)
+    assert storage_of(path, searched=made.searched).stored_bytes == file_bytes(arrays(found), made.table)
+    assert [row["bits"] for row in made.record()["matrices"]] == [c.bits for c in made.choices]
+
+
+def test_what_candidates_can_be(model):
+    found = model()
+    assert tuple(candidates_of(found).matrices[0].entries) == default_bits("fixed") == (2, 3, 4, 6, 8)
+    entropies = candidates_of(found, code="entropy").matrices[0].entries
+    assert tuple(entropies) == default_bits("entropy")
+    assert len({entry.spec.bits for entry in entropies.values()}) > 3
+    with pytest.raises(RecipeError, match=r"2.5 bits cannot hold an integer"):
+        candidates_of(found, bits=(2.5, 4))
+    with pytest.raises(RecipeError, match="no bits to choose from"):
+        candidates_of(found, bits=())
 
 
 def test_no_worse_than_uniform_bits_by_its_own_measure(model, waves):

@@ -42,6 +42,7 @@ def allocated(session: Session, work: Path) -> Allocation:
             criterion=recipe.criterion,
             rule=recipe.rule,
             bits=recipe.candidates,
+            code=recipe.code,
             granularity=granularity,
             group_size=group_size,
             method=recipe.weights,

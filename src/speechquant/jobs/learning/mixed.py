@@ -134,6 +134,7 @@ def _candidates(session: Session) -> Candidates:
             session.model,
             rule=recipe.rule,
             bits=recipe.candidates,
+            code=recipe.code,
             granularity=granularity,
             group_size=group_size,
             method=recipe.weights,
@@ -156,7 +157,7 @@ def _choice(session: Session, candidates: Candidates, work: Path) -> BitChoice:
     return BitChoice(groups_of(candidates, recipe.unit, in_bytes=in_bytes), plan, costs)
 
 
-def _costs(session: Session, candidates: Candidates, work: Path) -> Mapping[str, Mapping[int, float]]:
+def _costs(session: Session, candidates: Candidates, work: Path) -> Mapping[str, Mapping[float, float]]:
     recipe = session.recipe
     with session.progress.stage("sensitivities") as advance, session.timed("sensitivities"):
         return sensitivities(

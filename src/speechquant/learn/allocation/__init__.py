@@ -6,9 +6,11 @@ from speechquant.learn.allocation.candidates import (
     BITS,
     OTHER_BITS,
     Candidates,
+    Code,
     Matrix,
     Rule,
     candidates_of,
+    default_bits,
     is_searched,
 )
 from speechquant.learn.allocation.fisher import Fisher
@@ -26,6 +28,7 @@ __all__ = [
     "Budget",
     "Candidates",
     "Choice",
+    "Code",
     "Criterion",
     "Fisher",
     "Hessian",
@@ -38,6 +41,7 @@ __all__ = [
     "choose",
     "criterion",
     "criterion_names",
+    "default_bits",
     "float_bytes",
     "is_searched",
     "register",

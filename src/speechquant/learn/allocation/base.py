@@ -31,7 +31,7 @@ class Criterion(ABC):
     @abstractmethod
     def costs(
         self, speech: Speech, matrices: Sequence[Matrix], seed: int, on_step: Advance
-    ) -> Iterator[tuple[str, Mapping[int, float]]]:
+    ) -> Iterator[tuple[str, Mapping[float, float]]]:
         """The cost by bits of every matrix, by module; each is yielded as soon as it is known.
 
         Args:

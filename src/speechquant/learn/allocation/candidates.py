@@ -11,7 +11,16 @@ from torch import nn
 
 from speechquant.errors import RecipeError
 from speechquant.learn.allocation.progress import silent
-from speechquant.numerics import Entry, QuantSpec, ScaleTable, dequantize, quantize, smallest, weight_scales
+from speechquant.numerics import (
+    Entry,
+    QuantSpec,
+    ScaleTable,
+    dequantize,
+    entropy_grid,
+    quantize,
+    smallest,
+    weight_scales,
+)
 from speechquant.simulation import weight_table
 
 if TYPE_CHECKING:
@@ -24,11 +33,23 @@ if TYPE_CHECKING:
     from speechquant.models import SpeechModel
     from speechquant.numerics import Granularity, Site, WeightMethod
 
-__all__ = ["BITS", "OTHER_BITS", "Candidates", "Matrix", "Rule", "candidates_of", "is_searched"]
+__all__ = [
+    "BITS",
+    "OTHER_BITS",
+    "Candidates",
+    "Code",
+    "Matrix",
+    "Rule",
+    "candidates_of",
+    "default_bits",
+    "is_searched",
+]
 
 Rule = Literal["paper", "all"]
+Code = Literal["fixed", "entropy"]
 
 BITS = (2, 3, 4, 6, 8)
+_ENTROPIES = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 OTHER_BITS = 8
 _EXACT_ENOUGH = 8
 _BLOCKS = ("transformer.", "encoder.", "decoder.")
@@ -36,20 +57,24 @@ _BLOCKS = ("transformer.", "encoder.", "decoder.")
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A weight whose bits are searched: the float values, and its entry of a scale table by bits."""
+    """A weight whose bits are searched: the float values, and its entry of a scale table by bits.
+
+    Bits are what a weight takes by the code: those that hold an integer, or those of the entropy of the integers. The
+    spec of an entry always has the bits that hold them.
+    """
 
     site: Site
     weight: NDArray[np.float32]
-    entries: Mapping[int, Entry]
+    entries: Mapping[float, Entry]
 
-    def quantized(self, bits: int) -> torch.Tensor:
+    def quantized(self, bits: float) -> torch.Tensor:
         """The weight on its grid of so many bits."""
         entry = self.entries[bits]
         integers = quantize(self.weight, entry.scale, entry.spec)
         return torch.from_numpy(dequantize(integers, entry.scale, group_size=entry.spec.group_size))
 
     @cached_property
-    def bytes(self) -> dict[int, int]:
+    def bytes(self) -> dict[float, int]:
         """What the file of weights stores for it by bits: integers, entropy coded where that is less, and scales."""
         return {bits: _stored(self.weight, entry) for bits, entry in self.entries.items()}
 
@@ -62,7 +87,7 @@ class Candidates:
     others: ScaleTable
     rule: Rule
 
-    def table(self, bits: Mapping[str, int]) -> ScaleTable:
+    def table(self, bits: Mapping[str, float]) -> ScaleTable:
         """The scale table of a choice, which gives bits by module."""
         chosen = {m.site.name: m.entries[bits[m.site.module]] for m in self.matrices}
         return ScaleTable({**self.others.entries, **chosen})
@@ -81,41 +106,65 @@ def candidates_of(
     model: SpeechModel,
     *,
     rule: Rule = "paper",
-    bits: Sequence[int] = BITS,
+    bits: Sequence[float] | None = None,
+    code: Code = "fixed",
     granularity: Granularity = "channel",
     group_size: int | None = None,
     method: WeightMethod = "mse",
     on_step: Advance = silent,
 ) -> Candidates:
-    """Quantize every weight to all candidate bits, on {0, +-1 ... +-(2^(bits-1) - 1)} times its scales.
+    """Quantize every weight to all candidate bits.
 
-    Scales are those of `method` below 8 bits, of the maximum at 8. Two bits are the ternary code, whose
-    information is log2(3) = 1.58 bits: there is no other candidate of that name, and what the file stores of it
-    after entropy coding is what counts in bytes.
+    With the `fixed` code, on {0, +-1 ... +-(2^(bits-1) - 1)} times its scales, which are those of `method` below 8
+    bits, of the maximum at 8. Two bits are the ternary code, whose information is log2(3) = 1.58 bits: there is no
+    other candidate of that name, and what the file stores of it after entropy coding is what counts in bytes.
+
+    With the `entropy` code, on the grid at which its integers have so many bits of entropy (`entropy_grid`), so that
+    the file stores about so many; `method` does not count. Bits may be fractions.
+
+    `bits` are by default those of `default_bits`.
 
     Raises:
         RecipeError: there are no bits to choose from, or no matrices to choose them for.
     """
-    if not bits:
+    wanted = sorted(set(default_bits(code) if bits is None else bits))
+    if not wanted:
         raise RecipeError("there are no bits to choose from; give two widths or more")
     sites = [site for site in model.sites() if site.role == "weight"]
     searched = [s for s in sites if is_searched(model.operator(s.module), s.layer, rule)]
     if not searched:
         raise RecipeError(f"the rule {rule!r} searches none of the layers {', '.join(model.layers())}")
-    specs = [QuantSpec(width, granularity, narrow=True, group_size=group_size) for width in sorted(set(bits))]
     matrices = []
     for done, site in enumerate(searched):
         on_step(done, len(searched), site.module)
         weight = model.operator(site.module).get_parameter("weight").detach().cpu().numpy()
-        entries = {
-            spec.bits: Entry(
-                site, spec, weight_scales(weight, spec, method if spec.bits < _EXACT_ENOUGH else "max")
-            )
-            for spec in specs
+        grids = {
+            width: entropy_grid(weight, width, granularity)
+            if code == "entropy"
+            else _grid(weight, width, granularity, group_size, method)
+            for width in wanted
         }
-        matrices.append(Matrix(site, weight, entries))
+        matrices.append(Matrix(site, weight, {width: Entry(site, *grid) for width, grid in grids.items()}))
     rest = [site for site in sites if site not in searched]
     return Candidates(tuple(matrices), weight_table(model, rest, bits=OTHER_BITS), rule)
+
+
+def default_bits(code: Code) -> tuple[float, ...]:
+    """The candidates of a code where none are named."""
+    return BITS if code == "fixed" else _ENTROPIES
+
+
+def _grid(
+    weight: NDArray[np.float32],
+    bits: float,
+    granularity: Granularity,
+    group_size: int | None,
+    method: WeightMethod,
+) -> tuple[QuantSpec, NDArray[np.float32]]:
+    if bits != int(bits):
+        raise RecipeError(f"{bits:g} bits cannot hold an integer; fractions are for the entropy code")
+    spec = QuantSpec(int(bits), granularity, narrow=True, group_size=group_size)
+    return spec, weight_scales(weight, spec, method if bits < _EXACT_ENOUGH else "max")
 
 
 def _stored(weight: NDArray[np.float32], entry: Entry) -> int:

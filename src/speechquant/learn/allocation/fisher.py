@@ -41,7 +41,7 @@ class Fisher(Criterion):
 
     def costs(
         self, speech: Speech, matrices: Sequence[Matrix], seed: int, on_step: Advance
-    ) -> Iterator[tuple[str, Mapping[int, float]]]:
+    ) -> Iterator[tuple[str, Mapping[float, float]]]:
         """All gradients first, then the errors."""
         squares = self._squares(speech, [m.site.module for m in matrices], seed, on_step)
         for matrix in matrices:
@@ -74,6 +74,6 @@ class Fisher(Criterion):
         }
 
 
-def _weighted(squares: NDArray[np.float32], matrix: Matrix, bits: int) -> float:
+def _weighted(squares: NDArray[np.float32], matrix: Matrix, bits: float) -> float:
     wrong = matrix.quantized(bits).numpy() - matrix.weight
     return float((squares.astype(np.float64) * np.square(wrong, dtype=np.float64)).sum())

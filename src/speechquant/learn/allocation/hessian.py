@@ -38,7 +38,7 @@ class Hessian(Criterion):
 
     def costs(
         self, speech: Speech, matrices: Sequence[Matrix], seed: int, on_step: Advance
-    ) -> Iterator[tuple[str, Mapping[int, float]]]:
+    ) -> Iterator[tuple[str, Mapping[float, float]]]:
         """All traces at once, then the errors."""
         found = traces(
             speech, [m.site.module for m in matrices], probes=self.probes, seed=seed, on_step=on_step
@@ -80,7 +80,7 @@ def traces(
     return {name: total / (probes * speech.positions) for name, total in totals.items()}
 
 
-def _errors(matrix: Matrix) -> dict[int, float]:
+def _errors(matrix: Matrix) -> dict[float, float]:
     """The squared error of rounding by bits, summed over the weights."""
     found = {}
     for bits in matrix.entries:

@@ -27,7 +27,7 @@ class OutputDivergence(Criterion):
 
     def costs(
         self, speech: Speech, matrices: Sequence[Matrix], seed: int, on_step: Advance
-    ) -> Iterator[tuple[str, Mapping[int, float]]]:
+    ) -> Iterator[tuple[str, Mapping[float, float]]]:
         """One pass over the speech for each matrix and each number of bits; nothing is drawn."""
         del seed
         for done, matrix in enumerate(matrices):

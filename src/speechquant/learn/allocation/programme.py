@@ -17,8 +17,12 @@ _OPTIMAL, _INFEASIBLE = 0, 2
 
 
 def solve(
-    costs: Sequence[Mapping[int, float]], sizes: Sequence[Mapping[int, int]], limit: int, *, floor: int = 0
-) -> list[int] | None:
+    costs: Sequence[Mapping[float, float]],
+    sizes: Sequence[Mapping[float, int]],
+    limit: int,
+    *,
+    floor: int = 0,
+) -> list[float] | None:
     """The bits of every matrix with the least sum of costs, None if no sizes fit.
 
     Args:

@@ -18,16 +18,17 @@ __all__ = ["Allocation", "Choice"]
 class Choice:
     """What one matrix got: its bits, and by bits its cost and its bytes on disk.
 
-    The cost is in nats per position where a criterion measured it. Where bits were learned it is how far the
-    logits on the way to these bits are below the largest one; where nothing was searched there is none.
+    Bits are those of the code, see `candidates_of`; bytes are of the file whatever the code. The cost is in nats per
+    position where a criterion measured it. Where bits were learned it is how far the logits on the way to these bits
+    are below the largest one; where nothing was searched there is none.
     """
 
     module: str
     layer: str
     weights: int
-    bits: int
-    costs: Mapping[int, float]
-    bytes: Mapping[int, int]
+    bits: float
+    costs: Mapping[float, float]
+    bytes: Mapping[float, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +82,7 @@ class Allocation:
                     "weights": c.weights,
                     "bits": c.bits,
                     "bytes": c.bytes[c.bits],
-                    "costs": {str(bits): cost for bits, cost in c.costs.items()},
+                    "costs": {f"{bits:g}": cost for bits, cost in c.costs.items()},
                 }
                 for c in self.choices
             ],

@@ -12,7 +12,7 @@ import numpy as np
 
 from speechquant.errors import RecipeError, StorageError
 from speechquant.learn.allocation.base import criterion as known_criterion
-from speechquant.learn.allocation.candidates import BITS, candidates_of
+from speechquant.learn.allocation.candidates import candidates_of
 from speechquant.learn.allocation.programme import solve
 from speechquant.learn.allocation.progress import silent
 from speechquant.learn.allocation.result import Allocation, Choice
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechquant.learn.allocation.budget import Budget
-    from speechquant.learn.allocation.candidates import Candidates, Rule
+    from speechquant.learn.allocation.candidates import Candidates, Code, Rule
     from speechquant.learn.allocation.progress import Advance
     from speechquant.models import SpeechModel
     from speechquant.numerics import Granularity, ScaleTable, WeightMethod
@@ -35,7 +35,7 @@ __all__ = ["VERSION", "allocate", "choose", "float_bytes", "sensitivities"]
 VERSION = 1
 """Raise it with every change of a criterion after which the same speech gives other costs."""
 
-Costs = dict[str, dict[int, float]]
+Costs = dict[str, dict[float, float]]
 
 _FLOAT_BYTES = 4
 _ATTEMPTS = 8
@@ -49,7 +49,8 @@ def allocate(
     criterion: str = "kl",
     options: Mapping[str, Any] | None = None,
     rule: Rule = "paper",
-    bits: Sequence[int] = BITS,
+    bits: Sequence[float] | None = None,
+    code: Code = "fixed",
     granularity: Granularity = "channel",
     group_size: int | None = None,
     method: WeightMethod = "mse",
@@ -67,7 +68,8 @@ def allocate(
         criterion: one of `criterion_names()`.
         options: fields of the criterion.
         rule: which weights are searched.
-        bits: the candidates.
+        bits: the candidates; None for those of the code.
+        code: what their bits mean, see `candidates_of`.
         granularity: what shares a scale.
         group_size: size of groups, where these do.
         method: how scales below 8 bits are found.
@@ -87,6 +89,7 @@ def allocate(
         model,
         rule=rule,
         bits=bits,
+        code=code,
         granularity=granularity,
         group_size=group_size,
         method=method,
@@ -125,7 +128,7 @@ def sensitivities(
 def choose(
     model: SpeechModel,
     candidates: Candidates,
-    costs: Mapping[str, Mapping[int, float]],
+    costs: Mapping[str, Mapping[float, float]],
     *,
     budget: Budget,
     criterion: str,
@@ -137,7 +140,7 @@ def choose(
     most = budget.file_bytes(float_bytes(model))
     if most is None:
         assert budget.average_bits is not None
-        sizes = [{bits: bits * m.weight.size for bits in m.entries} for m in matrices]
+        sizes = [{bits: round(bits * m.weight.size) for bits in m.entries} for m in matrices]
         limit = int(budget.average_bits * sum(m.weight.size for m in matrices) + 1e-6)
         found = solve(by_matrix, sizes, limit)
         if found is None:
@@ -163,16 +166,16 @@ def float_bytes(model: SpeechModel) -> int:
 
 def _within(
     candidates: Candidates,
-    costs: Sequence[Mapping[int, float]],
+    costs: Sequence[Mapping[float, float]],
     most: int,
     file_size: Callable[[ScaleTable], int],
     budget: Budget,
-) -> list[int]:
+) -> list[float]:
     """The choice whose file has at most so many bytes."""
     matrices = candidates.matrices
     sizes = [m.bytes for m in matrices]
 
-    def table(widths: Sequence[int]) -> ScaleTable:
+    def table(widths: Sequence[float]) -> ScaleTable:
         return candidates.table({m.site.module: w for m, w in zip(matrices, widths, strict=True)})
 
     least = [min(size.items(), key=lambda item: item[1])[0] for size in sizes]
@@ -214,7 +217,7 @@ def _load(path: Path) -> Costs:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return {
-            name: {int(bits): float(value) for bits, value in cost.items()} for name, cost in kept.items()
+            name: {float(bits): float(value) for bits, value in cost.items()} for name, cost in kept.items()
         }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

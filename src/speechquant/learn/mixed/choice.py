@@ -72,7 +72,7 @@ class BitChoice(nn.Module):
         self,
         groups: Sequence[Group],
         plan: SearchPlan,
-        costs: Mapping[str, Mapping[int, float]] | None = None,
+        costs: Mapping[str, Mapping[float, float]] | None = None,
     ) -> None:
         super().__init__()
         self.groups, self.plan = tuple(groups), plan
@@ -129,7 +129,7 @@ class BitChoice(nn.Module):
         excess = self._excess()
         return len(self.groups) * (self.multiplier * excess + self.plan.curvature / 2 * excess.square())
 
-    def bits(self) -> dict[str, int]:
+    def bits(self) -> dict[str, float]:
         """The bits of every matrix, if the search ended now."""
         chosen = self._chosen() if self._settled is None else self._settled
         return {
@@ -161,7 +161,7 @@ class BitChoice(nn.Module):
             for module in group.modules
         )
 
-    def preferences(self) -> dict[str, dict[int, float]]:
+    def preferences(self) -> dict[str, dict[float, float]]:
         """By module and bits, how far the logits on the way there are below the largest one, summed."""
         return {
             module: costs
@@ -199,7 +199,7 @@ class BitChoice(nn.Module):
         each = (probabilities * self.multiplier.new_tensor(self.widths)).sum(dim=1)
         return (each * counts).sum() / counts.sum()
 
-    def _costs(self) -> list[dict[int, float]]:
+    def _costs(self) -> list[dict[float, float]]:
         below = (self.logits.max(dim=1, keepdim=True).values - self.logits).detach().double().tolist()
         return [dict(zip(self.widths, _along(row), strict=True)) for row in below]
 

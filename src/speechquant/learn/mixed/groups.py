@@ -21,7 +21,7 @@ class Group:
 
     modules: tuple[str, ...]
     weights: int
-    sizes: Mapping[int, int]
+    sizes: Mapping[float, int]
 
 
 def groups_of(candidates: Candidates, unit: Unit, *, in_bytes: bool) -> tuple[Group, ...]:
@@ -34,7 +34,7 @@ def groups_of(candidates: Candidates, unit: Unit, *, in_bytes: bool) -> tuple[Gr
             tuple(m.site.module for m in members),
             sum(m.weight.size for m in members),
             {
-                bits: sum(m.bytes[bits] if in_bytes else bits * m.weight.size for m in members)
+                bits: sum(m.bytes[bits] if in_bytes else round(bits * m.weight.size) for m in members)
                 for bits in members[0].entries
             },
         )

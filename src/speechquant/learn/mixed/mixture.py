@@ -116,7 +116,9 @@ class WeightMixture(nn.Module):
         shares: which candidates count, by place in the order of bits; None where there is one alone.
     """
 
-    def __init__(self, entries: Mapping[int, Entry], *, learned: bool, shares: Shares | None = None) -> None:
+    def __init__(
+        self, entries: Mapping[float, Entry], *, learned: bool, shares: Shares | None = None
+    ) -> None:
         super().__init__()
         self._entries = {bits: entries[bits] for bits in sorted(entries)}
         if any(not entry.spec.narrow for entry in self._entries.values()):
@@ -125,7 +127,7 @@ class WeightMixture(nn.Module):
         self._shares = shares
         self.steps = nn.ModuleDict(
             {
-                str(bits): StepSize(
+                _key(bits): StepSize(
                     torch.from_numpy(entry.scale.copy()), entry.spec, learned=learned, weight=True
                 )
                 for bits, entry in self._entries.items()
@@ -133,11 +135,11 @@ class WeightMixture(nn.Module):
         )
 
     @property
-    def widths(self) -> tuple[int, ...]:
+    def widths(self) -> tuple[float, ...]:
         """Bits of the candidates."""
         return tuple(self._entries)
 
-    def entry(self, bits: int) -> Entry:
+    def entry(self, bits: float) -> Entry:
         """A candidate with its scale as it is now."""
         start = self._entries[bits]
         scale = self._step(bits).scale.detach().cpu().numpy().reshape(start.scale.shape)
@@ -157,8 +159,8 @@ class WeightMixture(nn.Module):
         )
         return found.view(*ids.shape, x.shape[1])
 
-    def _step(self, bits: int) -> StepSize:
-        return cast("StepSize", self.steps[str(bits)])
+    def _step(self, bits: float) -> StepSize:
+        return cast("StepSize", self.steps[_key(bits)])
 
     def _mixed(
         self, x: torch.Tensor, values: int, part: Callable[[torch.Tensor], torch.Tensor]
@@ -178,6 +180,11 @@ class WeightMixture(nn.Module):
             factors=[gradient_scale(share_of, step.spec) for step in steps] if self._learned else None,
         )
         return found.flatten(1)[:, : x[0].numel()].reshape(x.shape) if form.group_size is not None else found
+
+
+def _key(bits: float) -> str:
+    """A name for a submodule, which must not contain a point."""
+    return f"{bits:g}".replace(".", "_")
 
 
 def _aligned(scale: torch.Tensor, ndim: int) -> torch.Tensor:

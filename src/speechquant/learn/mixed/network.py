@@ -38,7 +38,7 @@ class MixedWeights(FakeQuantizers):
     def __init__(
         self,
         model: SpeechModel,
-        entries: Mapping[str, Mapping[int, Entry]],
+        entries: Mapping[str, Mapping[float, Entry]],
         *,
         choice: BitChoice | None = None,
         learned: bool = True,
@@ -62,7 +62,9 @@ class MixedWeights(FakeQuantizers):
     ) -> MixedWeights:
         """All candidates of the searched matrices, one of the others."""
         searched = {matrix.site.name: matrix.entries for matrix in candidates.matrices}
-        others = {entry.site.name: {entry.spec.bits: entry} for entry in candidates.others}
+        others: dict[str, Mapping[float, Entry]] = {
+            entry.site.name: {entry.spec.bits: entry} for entry in candidates.others
+        }
         return cls(model, {**searched, **others}, choice=choice, learned=learned)
 
     @classmethod
@@ -74,7 +76,7 @@ class MixedWeights(FakeQuantizers):
         """The quantizer of a weight; inputs have none."""
         return cast("WeightMixture", self.weights[self._place[site]]) if site in self._place else None
 
-    def candidates(self, site: str) -> dict[int, Entry]:
+    def candidates(self, site: str) -> dict[float, Entry]:
         """The entries of a weight by bits, with their scales as they are now."""
         weight = cast("WeightMixture", self.weights[self._place[site]])
         return {bits: weight.entry(bits) for bits in weight.widths}

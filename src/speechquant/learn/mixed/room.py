@@ -75,21 +75,23 @@ def with_margin(budget: Budget) -> Budget:
 def stored(model: SpeechModel, allocation: Allocation) -> tuple[Choice, ...]:
     """Choices whose bytes are those of the model's weights as they are now."""
 
-    def bytes_of(choice: Choice) -> Mapping[int, int]:
+    def bytes_of(choice: Choice) -> Mapping[float, int]:
         entry = allocation.table.entries[f"{choice.module}:weight"]
         return Matrix(entry.site, _master(model, choice.module), {choice.bits: entry}).bytes
 
     return tuple(replace(choice, bytes=bytes_of(choice)) for choice in allocation.choices)
 
 
-def uniform_bits(candidates: Candidates, room: Room, budget: Budget) -> int:
+def uniform_bits(candidates: Candidates, room: Room, budget: Budget) -> float:
     """The most bits that every matrix can have at once.
 
     Raises:
         RecipeError: even the fewest exceed the budget.
     """
     for bits in sorted(candidates.matrices[0].entries, reverse=True):
-        size = sum(m.bytes[bits] if room.in_bytes else bits * m.weight.size for m in candidates.matrices)
+        size = sum(
+            m.bytes[bits] if room.in_bytes else round(bits * m.weight.size) for m in candidates.matrices
+        )
         if size <= room.limit:
             return bits
     raise RecipeError(f"{budget} is not possible with the same bits for all; take fewer --candidates")
@@ -99,11 +101,11 @@ def settled(
     model: SpeechModel,
     candidates: Candidates,
     quantizers: MixedWeights,
-    bits: Mapping[str, int],
+    bits: Mapping[str, float],
     *,
     budget: Budget | None,
     criterion: str,
-    preferences: Mapping[str, Mapping[int, float]] | None = None,
+    preferences: Mapping[str, Mapping[float, float]] | None = None,
     repaired: tuple[str, ...] = (),
     file_size: Callable[[ScaleTable], int] | None = None,
 ) -> Allocation:
@@ -132,9 +134,9 @@ def settled(
         choices = []
         for m in candidates.matrices:
             name, entry = m.site.module, table.entries[m.site.name]
-            own = Matrix(m.site, _master(model, name), {entry.spec.bits: entry})
+            own = Matrix(m.site, _master(model, name), {bits[name]: entry})
             cost = known.get(name, {})
-            choices.append(Choice(name, m.site.layer, own.weight.size, entry.spec.bits, cost, own.bytes))
+            choices.append(Choice(name, m.site.layer, own.weight.size, bits[name], cost, own.bytes))
         return Allocation(criterion, candidates.rule, budget, table, tuple(choices), repaired)
     now = tuple(
         Matrix(m.site, _master(model, m.site.module), quantizers.candidates(m.site.name))
@@ -159,7 +161,7 @@ def _master(model: SpeechModel, module: str) -> np.ndarray[tuple[int, ...], np.d
     return np.asarray(model.operator(module).get_parameter("weight").detach().cpu().numpy(), np.float32)
 
 
-def _from(preferences: Mapping[int, float], own: int) -> dict[int, float]:
+def _from(preferences: Mapping[float, float], own: float) -> dict[float, float]:
     """Costs of leaving the bits that a matrix was trained with; every change costs something."""
     return {
         bits: 0.0 if bits == own else 1e-3 + max(below - preferences[own], 0.0)

@@ -29,7 +29,7 @@ _STEEPEST = 2.0
 """Of logits, per bit: beyond it a candidate is hardly ever drawn."""
 
 
-def near(groups: Sequence[Group], costs: Mapping[str, Mapping[int, float]], limit: int) -> Logits:
+def near(groups: Sequence[Group], costs: Mapping[str, Mapping[float, float]], limit: int) -> Logits:
     """Logits (groups, candidates) that fall by 1 with each step away from the best assignment within a limit.
 
     Args:
@@ -60,7 +60,7 @@ def at_budget(logits: Logits, groups: Sequence[Group], limit: int, temperature: 
         temperature: of the softmax.
     """
     widths = np.array(sorted(groups[0].sizes), np.float64)
-    sizes = np.array([[group.sizes[int(width)] for width in widths] for group in groups], np.float64)
+    sizes = np.array([[group.sizes[float(width)] for width in widths] for group in groups], np.float64)
 
     def excess(slope: float) -> float:
         return float((softmax((logits + slope * widths) / temperature, axis=1) * sizes).sum()) - limit
@@ -74,7 +74,9 @@ def at_budget(logits: Logits, groups: Sequence[Group], limit: int, temperature: 
     return tilted
 
 
-def within(costs: Sequence[Mapping[int, float]], sizes: Sequence[Mapping[int, int]], limit: int) -> list[int]:
+def within(
+    costs: Sequence[Mapping[float, float]], sizes: Sequence[Mapping[float, int]], limit: int
+) -> list[float]:
     """Bits with the least sum of costs that use the limit, or stay below it where that is impossible.
 
     The expected size of a search is at its budget, but that of the largest logits may be far below it, and what is

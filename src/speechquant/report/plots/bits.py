@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from speechquant.report.plots.axes import x_axis, y_axis
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["bits_file", "draw_bits"]
 
 _CELL, _LABEL, _GAP, _CURVE = 26, 120, 34, 150
-_MOST = 8
+_FEWEST, _MOST = 2, 8
 # A colour of its own for each width, dark for many bits, so that neighbours differ in print as well.
 _STYLE = """
 text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.on{fill:#fff}.curve{fill:none;stroke:#1f5fbf;
@@ -23,7 +24,7 @@ stroke-width:1.6}.b2{fill:#e3eefb}.b3{fill:#b9d4f1}.b4{fill:#85b3e3}.b5{fill:#5d
 {stroke:#333}.curve{stroke:#7db0ff}}
 """
 
-Choice = tuple[str, str, int]
+Choice = tuple[str, str, float]
 """Layer, module and bits."""
 
 
@@ -35,7 +36,7 @@ def draw_bits(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]], widt
         rows: lines of the history; those with `average_bits` are drawn.
         width: in pixels, if the rows need no more.
     """
-    layers: dict[str, list[tuple[str, int]]] = {}
+    layers: dict[str, list[tuple[str, float]]] = {}
     for layer, module, bits in choices:
         layers.setdefault(layer, []).append((module, bits))
     points = [(row["step"], row["average_bits"]) for row in rows if "average_bits" in row]
@@ -49,9 +50,11 @@ def draw_bits(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]], widt
         canvas.text((0, top + 17), layer)
         for place, (module, bits) in enumerate(cells):
             left = _LABEL + _CELL * place
-            canvas.rect((left, top), (_CELL - 2, _CELL - 2), f"b{bits}", f"{module}: {bits} bits", 3)
-            style = "on" if bits > _MOST // 2 else "off"
-            canvas.text((left + _CELL / 2 - 1, top + 17), str(bits), style, "middle")
+            canvas.rect(
+                (left, top), (_CELL - 2, _CELL - 2), f"b{_shade(bits)}", f"{module}: {bits:g} bits", 3
+            )
+            style = "on" if _shade(bits) > _MOST // 2 else "off"
+            canvas.text((left + _CELL / 2 - 1, top + 17), f"{bits:g}", style, "middle")
     if points:
         _curve(canvas, points, below + _GAP)
     return canvas.markup()
@@ -61,6 +64,11 @@ def bits_file(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]] = (),
     """The same as the text of an SVG file."""
     opening, rest = draw_bits(choices, rows, width).split(">", 1)
     return f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{_STYLE}</style>{rest}\n'
+
+
+def _shade(bits: float) -> int:
+    """The width with this colour: fractions take that of the next larger one."""
+    return min(max(math.ceil(bits), _FEWEST), _MOST)
 
 
 def _curve(canvas: Canvas, points: Sequence[tuple[int, float]], top: float) -> None:
