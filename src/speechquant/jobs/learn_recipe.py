@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from speechquant.jobs.mixed_recipe import MIXED, MixedRecipe
 from speechquant.jobs.recipe_checks import CalibratorName, checked, parse_bits
-from speechquant.jobs.shared_recipe import (  # noqa: TC001 - pydantic reads annotations
+from speechquant.jobs.shared_recipe import (
     ExcludedLayers,
     IncludedLayers,
     RoundingMethod,
@@ -49,11 +49,13 @@ class LearnRecipe(MixedRecipe):
         Field(description="Learn the scales too (LSQ), or keep those of the start."),
     ] = "learned"
     rounding: Annotated[
-        RoundingMethod,
+        RoundingMethod | None,
         Field(
-            description="How weights are rounded once their bits are known: one by one, or so that outputs stay."
+            description="How weights are rounded once their bits are known: one by one (nearest), or so that outputs "
+            "stay; by default gptq for allocate, else nearest.",
+            json_schema_extra={"enum": list(get_args(RoundingMethod))},
         ),
-    ] = "nearest"
+    ] = None
     include: IncludedLayers = ()
     exclude: ExcludedLayers = ()
     steps: Annotated[int, Field(ge=1, description="Updates of the weights.")] = 400
@@ -112,7 +114,7 @@ class LearnRecipe(MixedRecipe):
             raise ValueError(
                 "--start and --method float exclude each other: there are no ranges to start from"
             )
-        if self.method == "float" and self.rounding != "nearest":
+        if self.method == "float" and self.rounding_method != "nearest":
             raise ValueError("--rounding and --method float exclude each other: there is no grid to round to")
         if self.method in MIXED and (self.start is not None or self.include or self.exclude):
             raise ValueError(
@@ -120,6 +122,11 @@ class LearnRecipe(MixedRecipe):
             )
         self.check_mixed(self.method)
         return self
+
+    @property
+    def rounding_method(self) -> RoundingMethod:
+        """How weights are rounded: without a training nothing repairs what rounding to nearest breaks."""
+        return self.rounding or ("gptq" if self.method == "allocate" else "nearest")
 
     @property
     def bit_widths(self) -> tuple[int, int]:

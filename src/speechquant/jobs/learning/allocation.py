@@ -32,7 +32,7 @@ def allocated(session: Session, work: Path) -> Allocation:
     """
     recipe, budget = session.recipe, budget_of(session.recipe)
     assert budget is not None
-    nearest = recipe.rounding == "nearest"
+    nearest = recipe.rounding_method == "nearest"
     granularity, group_size = recipe.weight_form
     with session.progress.stage("allocate") as advance, session.timed("allocate"):
         found = allocate(
