@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -17,6 +18,7 @@ from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.cli import app
 from speechquant.errors import RecipeError
 from speechquant.jobs.learn_recipe import load_learn_recipe
+from speechquant.jobs.learning import mixed
 from speechquant.learn.training import Speech
 from speechquant.models import load_model
 
@@ -167,6 +169,22 @@ def test_one_stage_rounds_when_bits_have_settled(learn, history):
     assert all("bits_temperature" in row for row in rows[:2])
     assert "bits_temperature" not in rows[2]
     assert metrics["seconds"]["round weights"] > 0
+
+
+def test_before_rounding_by_speech_a_search_leaves_weights_alone(learn, monkeypatch, tiny):
+    seen, original = [], mixed.round_in_place
+
+    def look(session, table, work):
+        seen.append({name: t.numpy().copy() for name, t in session.model.module.state_dict().items()})
+        original(session, table, work)
+
+    monkeypatch.setattr(mixed, "round_in_place", look)
+    began = load_model(tiny("hubert-large")).module.state_dict()
+    arguments = ("--average-bits", "3.5", "--rounding", "gptq")
+    _, metrics, _, _ = learn("--method", "one-stage", *arguments)
+    assert metrics["training"]["stages"]["search"]["updates"] == 2
+    (found,) = seen
+    assert all(np.array_equal(found[name], tensor.numpy()) for name, tensor in began.items())
 
 
 @pytest.mark.parametrize("share", ["0.4", "1"])

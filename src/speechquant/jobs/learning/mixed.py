@@ -50,7 +50,9 @@ def uniform(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, .
 def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, ...]]:
     """Learn bits and quantized weights in one training; on request go on with frozen bits.
 
-    Where settled weights are rounded anew, what is left of the training begins a schedule of its own there.
+    Where settled weights are rounded by speech, that begins at the float weights, which the search then leaves alone:
+    there they would learn to live with rounding to nearest, and rounding by speech would aim at what became of them.
+    The rest of the training begins a schedule of its own behind it.
     """
     recipe, model = session.recipe, session.model
     candidates, budget = _candidates(session), budget_of(recipe)
@@ -58,7 +60,11 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
     quantizers = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
     search_updates, nearest = _search_updates(recipe), recipe.rounding_method == "nearest"
     # Before the bits are settled there is no model yet that could be chosen.
-    first = Stage("train", recipe.steps, search_updates) if nearest else Stage("search", search_updates, None)
+    first = (
+        Stage("train", recipe.steps, search_updates)
+        if nearest
+        else Stage("search", search_updates, None, weights=False)
+    )
     runs = [session.train(work, quantizers, first)]
     record = partial(
         settled,

@@ -59,13 +59,14 @@ class Stage:
 
     `name` tells stages apart. Dev speech decides which weights after `judge_from` updates or more are kept; with
     None they are those of the end. Speech and masks are those behind the `first` updates of a stage that this one
-    goes on from.
+    goes on from. Without `weights` those of the network stay as they are, and what quantizes them learns alone.
     """
 
     name: str
     steps: int
     judge_from: int | None = 0
     first: int = 0
+    weights: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +160,7 @@ class Session:
         """SHA-256 of everything that decides the weights, but for the machine."""
         kept = {k: v for k, v in self.recipe.model_dump(mode="json").items() if k not in _INDIFFERENT}
         kept |= {
-            "stage": [stage.name, stage.steps, stage.judge_from, stage.first],
+            "stage": [stage.name, stage.steps, stage.judge_from, stage.first, stage.weights],
             "model": self.model.results_signature,
             "train": self.roles.train.signature,
             "check": self.roles.check.signature,
@@ -244,7 +245,7 @@ class Session:
             model.module,
             quantizers,
             choice,
-            learning_rate=recipe.learning_rate,
+            learning_rate=recipe.learning_rate if stage.weights else 0.0,
             extra_learning_rate=recipe.scale_learning_rate,
             choice_learning_rate=recipe.bit_learning_rate,
             weight_decay=recipe.weight_decay,
