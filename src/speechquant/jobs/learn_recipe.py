@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from speechquant.jobs.mixed_recipe import MIXED, MixedRecipe
 from speechquant.jobs.recipe_checks import CalibratorName, checked, parse_bits
-from speechquant.jobs.shared_recipe import (
+from speechquant.jobs.shared_recipe import (  # noqa: TC001 - pydantic reads annotations
     ExcludedLayers,
     IncludedLayers,
     RoundingMethod,
 )
+from speechquant.numerics import CANDIDATES
 
 __all__ = ["LearnMethod", "LearnRecipe", "load_learn_recipe"]
 
@@ -49,13 +50,12 @@ class LearnRecipe(MixedRecipe):
         Field(description="Learn the scales too (LSQ), or keep those of the start."),
     ] = "learned"
     rounding: Annotated[
-        RoundingMethod | None,
+        RoundingMethod,
         Field(
             description="How weights are rounded once their bits are known: one by one (nearest), or so that outputs "
-            "stay; by default gptq for allocate, else nearest.",
-            json_schema_extra={"enum": list(get_args(RoundingMethod))},
+            "stay; allocate takes gptq by default."
         ),
-    ] = None
+    ] = "nearest"
     include: IncludedLayers = ()
     exclude: ExcludedLayers = ()
     steps: Annotated[int, Field(ge=1, description="Updates of the weights.")] = 400
@@ -102,6 +102,21 @@ class LearnRecipe(MixedRecipe):
     ] = None
     seed: Annotated[int, Field(description="Seed of the order, of dropout and of random parts.")] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: Any) -> Any:
+        """Defaults that follow from other settings, so that a recipe says what a run does."""
+        if not isinstance(values, dict):
+            return values
+        given = {name for name, value in values.items() if value is not None}
+        more: dict[str, Any] = {}
+        if values.get("method") == "allocate" and "rounding" not in given:
+            # Without a training nothing repairs what rounding to nearest breaks.
+            more["rounding"] = "gptq"
+        if values.get("code") == "entropy" and "candidates" not in given:
+            more["candidates"] = CANDIDATES["entropy"]
+        return values | more
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.task_weight and not self.distillation:
@@ -114,7 +129,7 @@ class LearnRecipe(MixedRecipe):
             raise ValueError(
                 "--start and --method float exclude each other: there are no ranges to start from"
             )
-        if self.method == "float" and self.rounding_method != "nearest":
+        if self.method == "float" and self.rounding != "nearest":
             raise ValueError("--rounding and --method float exclude each other: there is no grid to round to")
         if self.method in MIXED and (self.start is not None or self.include or self.exclude):
             raise ValueError(
@@ -122,11 +137,6 @@ class LearnRecipe(MixedRecipe):
             )
         self.check_mixed(self.method)
         return self
-
-    @property
-    def rounding_method(self) -> RoundingMethod:
-        """How weights are rounded: without a training nothing repairs what rounding to nearest breaks."""
-        return self.rounding or ("gptq" if self.method == "allocate" else "nearest")
 
     @property
     def bit_widths(self) -> tuple[int, int]:

@@ -7,7 +7,15 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from speechquant.jobs.shared_recipe import SharedRecipe
-from speechquant.numerics import MIN_BITS, Granularity, WeightMethod
+from speechquant.numerics import (
+    CANDIDATES,
+    LEAST_ENTROPY,
+    MIN_BITS,
+    MOST_ENTROPY,
+    Code,
+    Granularity,
+    WeightMethod,
+)
 
 __all__ = ["MIXED", "MixedRecipe"]
 
@@ -31,18 +39,18 @@ class MixedRecipe(SharedRecipe):
         float | None, Field(gt=0, description="Instead of a budget: what a bit on average adds to the loss.")
     ] = None
     code: Annotated[
-        Literal["fixed", "entropy"],
+        Code,
         Field(
             description="What bits of a matrix are: those that hold an integer, or the entropy of the integers."
         ),
     ] = "fixed"
     candidates: Annotated[
-        tuple[Annotated[float, Field(gt=0, le=8)], ...] | None,
+        tuple[Annotated[float, Field(gt=0, le=8)], ...],
         Field(
             min_length=1,
             description="Bits that a matrix may get, by default 2, 3, 4, 6, 8 or, with the entropy code, 1.5 to 6.",
         ),
-    ] = None
+    ] = CANDIDATES["fixed"]
     rule: Annotated[
         Literal["paper", "all"],
         Field(description="Search the Linears of the Transformer, other weights 8 bit; or all weights."),
@@ -108,6 +116,8 @@ class MixedRecipe(SharedRecipe):
         if method not in MIXED:
             if given:
                 raise ValueError(f"{given[0]} belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}")
+            if self.code != "fixed":
+                raise ValueError(f"--code belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}")
             return
         if len(given) != 1:
             raise ValueError(
@@ -116,13 +126,22 @@ class MixedRecipe(SharedRecipe):
             )
         if self.bit_penalty is not None and method in {"uniform", "allocate"}:
             raise ValueError(f"--bit-penalty is a part of a loss; give --method {method} a budget")
-        if self.code == "entropy" and self.weight_granularity == "group":
-            raise ValueError("--code entropy has no scales per group: they are for integers of a fixed width")
-        if self.code == "fixed" and any(
-            bits < MIN_BITS or bits != int(bits) for bits in self.candidates or ()
-        ):
-            raise ValueError(
-                f"--candidates are whole numbers from {MIN_BITS} to 8; fractions are for --code entropy"
-            )
+        self._check_code()
         if self.second_pass and method != "one-stage":
             raise ValueError("--second-pass goes on after --method one-stage alone")
+
+    def _check_code(self) -> None:
+        if self.code == "fixed":
+            if any(bits < MIN_BITS or bits != int(bits) for bits in self.candidates):
+                raise ValueError(
+                    f"--candidates are whole numbers from {MIN_BITS} to 8; fractions are for --code entropy"
+                )
+            return
+        if self.weight_granularity == "group":
+            raise ValueError("--code entropy has no scales per group: they are for integers of a fixed width")
+        if self.weights != "mse":
+            raise ValueError("--weights and --code entropy exclude each other: entropy decides the scales")
+        if any(not LEAST_ENTROPY <= bits <= MOST_ENTROPY for bits in self.candidates):
+            raise ValueError(
+                f"--candidates are {LEAST_ENTROPY:g} to {MOST_ENTROPY:g} bits with --code entropy"
+            )

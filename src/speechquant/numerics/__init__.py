@@ -12,8 +12,9 @@ from speechquant.numerics.calibrators import (
     register,
     threshold,
 )
+from speechquant.numerics.codes import CANDIDATES, Code
 from speechquant.numerics.entropy import decode, encode, smallest
-from speechquant.numerics.entropy_steps import LEAST_ENTROPY, MOST_ENTROPY, entropy_grid
+from speechquant.numerics.entropy_steps import LEAST_ENTROPY, MOST_ENTROPY, entropy_grids
 from speechquant.numerics.histogram import DEFAULT_BINS, MIN_EXPONENT, Histogram, range_exponent
 from speechquant.numerics.histogram_file import load_histograms, save_histograms
 from speechquant.numerics.integer import dequantize, quantize
@@ -23,6 +24,7 @@ from speechquant.numerics.spec import MAX_BITS, MIN_BITS, Granularity, QuantSpec
 from speechquant.numerics.weight_scales import WeightMethod, weight_scales
 
 __all__ = [
+    "CANDIDATES",
     "DEFAULT_BINS",
     "LEAST_ENTROPY",
     "MAX_BITS",
@@ -31,6 +33,7 @@ __all__ = [
     "MIN_SCALE",
     "MOST_ENTROPY",
     "Calibrator",
+    "Code",
     "Entry",
     "Granularity",
     "Histogram",
@@ -47,7 +50,7 @@ __all__ = [
     "decode",
     "dequantize",
     "encode",
-    "entropy_grid",
+    "entropy_grids",
     "load_histograms",
     "mse_curve",
     "pack",

@@ -12,13 +12,14 @@ import pytest
 import soundfile
 import torch
 from safetensors import safe_open
+from scipy.stats import entropy
 from typer.testing import CliRunner
 
 from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.cli import app
 from speechquant.errors import RecipeError
 from speechquant.jobs.learn_recipe import load_learn_recipe
-from speechquant.jobs.learning import mixed
+from speechquant.jobs.learning import allocation, mixed
 from speechquant.learn.training import Speech
 from speechquant.models import load_model
 
@@ -112,12 +113,19 @@ def test_the_entropy_code(learn, method):
     if method == "uniform":
         assert set(bits.values()) == {3}
     weights = [entry for entry in load_artifact(place).scale_table() if entry.site.role == "weight"]
-    # The file holds integers of a few bits more than their entropy.
     assert all(entry.scale.shape == () for entry in weights)
-    assert all(entry.spec.bits >= bits[entry.site.module] for entry in weights)
+    # Integers are held in more bits than their entropy, which is what was chosen.
+    assert any(entry.spec.bits > bits[entry.site.module] for entry in weights)
+    tensors = load_artifact(place).tensors()
+    for entry in weights:
+        found = tensors.integers(f"{entry.site.module}.weight")
+        if found.size > 4000:
+            counts = np.unique(found, return_counts=True)[1]
+            assert entropy(counts, base=2) == pytest.approx(bits[entry.site.module], abs=0.15)
     ET.fromstring((place / "bits.svg").read_text())
     again = load_learn_recipe(place / "recipe.yaml")
-    assert (again.code, again.candidates) == ("entropy", None)
+    assert (again.code, again.candidates) == ("entropy", (1.5, 2, 2.5, 3, 3.5, 4, 5, 6))
+    assert again.rounding == "gptq"
 
 
 def test_a_search_that_learns_nothing_ends_where_it_began(learn):
@@ -238,6 +246,31 @@ def test_a_budget_in_bytes_holds_after_rounding(learn):
         assert sum(held) == sum(row["bytes"] for row in record["matrices"])
 
 
+def test_a_budget_in_bytes_holds_where_rounding_takes_more(learn, monkeypatch):
+    """The first rounding makes integers that are not worth coding; the second one does not."""
+    rounded, original = [], allocation.round_in_place
+
+    def wasteful(session, table, work):
+        original(session, table, work)
+        rounded.append(table)
+        if len(rounded) == 1:
+            for entry in table:
+                weight = session.model.operator(entry.site.module).get_parameter("weight")
+                scale = torch.from_numpy(entry.scale).view(-1, *[1] * (weight.ndim - 1))
+                noise = torch.randint(entry.spec.qmin, entry.spec.qmax + 1, weight.shape)
+                weight.data.copy_(noise * scale)
+
+    monkeypatch.setattr(allocation, "round_in_place", wasteful)
+    _, metrics, record, _ = learn("--method", "allocate", "--criterion", "fisher", "--ratio", "5.3")
+    assert len(rounded) == 2
+    assert metrics["storage"]["ratio"] >= 5.3
+    assert record["budget"] == "ratio 5.3"
+    # From the float weights again, with fewer bits.
+    bits = [sum(entry.spec.bits for entry in table) for table in rounded]
+    assert bits[1] < bits[0]
+    assert metrics["quantized"]["wer"] == pytest.approx(metrics["simulated"]["wer"], abs=0.1)
+
+
 def test_allocation_rounds_in_the_end(learn, tiny, corpora):
     budget = (*("--method", "allocate", "--average-bits", "3"), *("--criterion", "fisher"))
     plain, _, one, _ = learn(*budget, "--rounding", "nearest")
@@ -271,6 +304,17 @@ def test_allocation_rounds_in_the_end(learn, tiny, corpora):
         ({"method": "one-stage", "ratio": 8, "include": ("head",)}, "--rule"),
         ({"method": "one-stage", "ratio": 8, "candidates": (1,)}, "--candidates"),
         ({"method": "float", "rounding": "gptq"}, "no grid"),
+        ({"method": "uniform", "ratio": 8, "candidates": (2.5, 3)}, "fractions are for --code entropy"),
+        (
+            {"method": "uniform", "ratio": 8, "code": "entropy", "candidates": (0.2,)},
+            "--candidates are 0.5 to 7",
+        ),
+        (
+            {"method": "uniform", "ratio": 8, "code": "entropy", "weight_granularity": "group"},
+            "no scales per group",
+        ),
+        ({"method": "uniform", "ratio": 8, "code": "entropy", "weights": "max"}, "--weights and --code"),
+        ({"method": "qat", "code": "entropy"}, "--code belongs to --method one-stage"),
     ],
 )
 def test_what_contradicts_itself_is_refused(settings, words):

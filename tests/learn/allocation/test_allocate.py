@@ -24,13 +24,14 @@ from speechquant.learn.allocation import (
     choose,
     criterion,
     criterion_names,
-    default_bits,
     is_searched,
     run,
     sensitivities,
 )
+from speechquant.learn.mixed import room_of, uniform_bits
 from speechquant.models.ctc import CTCModel
 from speechquant.models.random import ARCHITECTURES
+from speechquant.numerics import CANDIDATES
 
 
 @pytest.fixture
@@ -122,14 +123,27 @@ def test_the_entropy_code_takes_about_its_bits_in_the_file(model, waves, tmp_pat
 
 def test_what_candidates_can_be(model):
     found = model()
-    assert tuple(candidates_of(found).matrices[0].entries) == default_bits("fixed") == (2, 3, 4, 6, 8)
+    assert tuple(candidates_of(found).matrices[0].entries) == (2, 3, 4, 6, 8)
     entropies = candidates_of(found, code="entropy").matrices[0].entries
-    assert tuple(entropies) == default_bits("entropy")
+    assert tuple(entropies) == CANDIDATES["entropy"]
     assert len({entry.spec.bits for entry in entropies.values()}) > 3
     with pytest.raises(RecipeError, match=r"2.5 bits cannot hold an integer"):
         candidates_of(found, bits=(2.5, 4))
     with pytest.raises(RecipeError, match="no bits to choose from"):
         candidates_of(found, bits=())
+
+
+def test_fractions_of_bits_that_are_the_whole_budget_fit(model):
+    found = model()
+    for bits in (1.8, 2.2, 2.7, 3.3):
+        candidates = candidates_of(found, code="entropy", bits=(bits, 4))
+        costs = {m.site.module: {bits: 1.0, 4: 0.0} for m in candidates.matrices}
+        budget = Budget(average_bits=bits)
+        room = room_of(found, candidates, budget, lambda table: 0)
+        assert uniform_bits(candidates, room, budget) == bits
+        assert choose(found, candidates, costs, budget=budget, criterion="kl").average_bits == pytest.approx(
+            bits
+        )
 
 
 def test_no_worse_than_uniform_bits_by_its_own_measure(model, waves):

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from speechquant.jobs.learning.mixed import budget_of, file_size_of
 from speechquant.jobs.learning.probe import probe_speech
 from speechquant.jobs.learning.rounding import round_in_place
-from speechquant.learn.allocation import allocate
+from speechquant.learn.allocation import allocate, float_bytes
 from speechquant.learn.mixed import stored, with_margin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from speechquant.jobs.learning.session import Session
-    from speechquant.learn.allocation import Allocation
+    from speechquant.learn.allocation import Allocation, Budget
 
 __all__ = ["allocated"]
+
+_ATTEMPTS = 3
 
 
 def allocated(session: Session, work: Path) -> Allocation:
@@ -25,20 +27,42 @@ def allocated(session: Session, work: Path) -> Allocation:
 
     Costs are kept in `work`: another budget for the same model and speech measures nothing again. Bits are chosen by
     what files hold of weights that are rounded to nearest; where they are rounded by speech, a budget in bytes has the
-    margin that it has before a training.
+    margin that it has before a training. Integers that take more than that after all get fewer bits and are rounded
+    anew.
 
     Raises:
         SpeechquantError: the budget cannot be met, or no utterance can be used.
     """
     recipe, budget = session.recipe, budget_of(session.recipe)
     assert budget is not None
-    nearest = recipe.rounding_method == "nearest"
+    if recipe.rounding == "nearest":
+        return _chosen(session, budget, work)
+    model, size = session.model, file_size_of(session.model)
+    most = budget.file_bytes(float_bytes(model))
+    before = {name: tensor.numpy().copy() for name, tensor in model.module.state_dict().items()}
+    target = with_margin(budget)
+    for attempt in range(_ATTEMPTS):
+        found = _chosen(session, target, work)
+        round_in_place(session, found.table, work)
+        taken = size(found.table)
+        if most is None or taken <= most:
+            break
+        if attempt == _ATTEMPTS - 1:
+            session.progress.note(f"the file has {taken / 1e6:.3f} MB after rounding, above {budget}")
+            break
+        model.load_tensors(before)
+        target = with_margin(target, most / taken)
+    return replace(found, budget=budget, choices=stored(model, found))
+
+
+def _chosen(session: Session, budget: Budget, work: Path) -> Allocation:
+    recipe = session.recipe
     granularity, group_size = recipe.weight_form
     with session.progress.stage("allocate") as advance, session.timed("allocate"):
-        found = allocate(
+        return allocate(
             session.model,
             probe_speech(session),
-            budget=budget if nearest else with_margin(budget),
+            budget=budget,
             criterion=recipe.criterion,
             rule=recipe.rule,
             bits=recipe.candidates,
@@ -51,5 +75,3 @@ def allocated(session: Session, work: Path) -> Allocation:
             work=work,
             on_step=advance,
         )
-    round_in_place(session, found.table, work)
-    return found if nearest else replace(found, budget=budget, choices=stored(session.model, found))

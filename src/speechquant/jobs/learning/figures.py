@@ -50,7 +50,7 @@ def describe(
         "model": model_name(session),
         "method": recipe.method,
         "bits": _bits(recipe, found),
-        "rounding": rounding_figures(recipe.rounding_method, session.rounding_errors),
+        "rounding": rounding_figures(recipe.rounding, session.rounding_errors),
         "normalizer": session.evaluator.normalizer,
         "references": reference.references,
         "reported_on": roles.reported.name,

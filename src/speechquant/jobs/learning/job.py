@@ -164,7 +164,7 @@ def _contents(
         onnx=scratch / "quantized",
         report=render(data),
         license_name=license_of(model.folder),
-        rounding=recipe.rounding_method,
+        rounding=recipe.rounding,
         searched=() if found.allocation is None else found.allocation.searched,
     )
 

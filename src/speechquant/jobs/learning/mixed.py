@@ -58,7 +58,7 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
     candidates, budget = _candidates(session), budget_of(recipe)
     choice = _choice(session, candidates, work)
     quantizers = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
-    search_updates, nearest = _search_updates(recipe), recipe.rounding_method == "nearest"
+    search_updates, nearest = _search_updates(recipe), recipe.rounding == "nearest"
     # Before the bits are settled there is no model yet that could be chosen.
     first = (
         Stage("train", recipe.steps, search_updates)

@@ -29,7 +29,7 @@ def round_in_place(session: Session, table: ScaleTable, work: Path) -> None:
         StorageError: `work` cannot be written to.
     """
     recipe, model = session.recipe, session.model
-    if recipe.rounding_method == "nearest":
+    if recipe.rounding == "nearest":
         return
     waves = usable_waves(calibration_part(session.roles.train, recipe.seed), strict=recipe.strict)
     with (
@@ -38,7 +38,7 @@ def round_in_place(session: Session, table: ScaleTable, work: Path) -> None:
         session.accelerator.main_process_first(),
     ):
         found = round_weights(
-            model, table, waves, method=recipe.rounding_method, seed=recipe.seed, work=work, progress=advance
+            model, table, waves, method=recipe.rounding, seed=recipe.seed, work=work, progress=advance
         )
     for entry in table:
         if entry.site.role == "weight":

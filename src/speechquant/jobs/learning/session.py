@@ -124,10 +124,10 @@ class Session:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Keep what the block takes under a name."""
+        """Add what the block takes to what is kept under a name."""
         start = time.perf_counter()
         yield
-        self.seconds[step] = time.perf_counter() - start
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
 
     def train(self, work: Path, quantizers: FakeQuantizers | None, stage: Stage) -> StageRun:
         """Train the model in place, with quantizers or as the float control; these are on the CPU afterwards."""

@@ -3,14 +3,12 @@
 from speechquant.learn.allocation.base import Criterion, criterion, criterion_names, register
 from speechquant.learn.allocation.budget import Budget
 from speechquant.learn.allocation.candidates import (
-    BITS,
     OTHER_BITS,
     Candidates,
-    Code,
     Matrix,
     Rule,
+    bits_of,
     candidates_of,
-    default_bits,
     is_searched,
 )
 from speechquant.learn.allocation.fisher import Fisher
@@ -22,13 +20,11 @@ from speechquant.learn.allocation.run import allocate, choose, float_bytes, sens
 from speechquant.learn.allocation.speech import Speech
 
 __all__ = [
-    "BITS",
     "OTHER_BITS",
     "Allocation",
     "Budget",
     "Candidates",
     "Choice",
-    "Code",
     "Criterion",
     "Fisher",
     "Hessian",
@@ -37,11 +33,11 @@ __all__ = [
     "Rule",
     "Speech",
     "allocate",
+    "bits_of",
     "candidates_of",
     "choose",
     "criterion",
     "criterion_names",
-    "default_bits",
     "float_bytes",
     "is_searched",
     "register",

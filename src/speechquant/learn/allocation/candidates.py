@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -12,11 +13,12 @@ from torch import nn
 from speechquant.errors import RecipeError
 from speechquant.learn.allocation.progress import silent
 from speechquant.numerics import (
+    CANDIDATES,
     Entry,
     QuantSpec,
     ScaleTable,
     dequantize,
-    entropy_grid,
+    entropy_grids,
     quantize,
     smallest,
     weight_scales,
@@ -31,27 +33,23 @@ if TYPE_CHECKING:
 
     from speechquant.learn.allocation.progress import Advance
     from speechquant.models import SpeechModel
-    from speechquant.numerics import Granularity, Site, WeightMethod
+    from speechquant.numerics import Code, Granularity, Site, WeightMethod
 
 __all__ = [
-    "BITS",
     "OTHER_BITS",
     "Candidates",
-    "Code",
     "Matrix",
     "Rule",
+    "bits_of",
     "candidates_of",
-    "default_bits",
     "is_searched",
 ]
 
 Rule = Literal["paper", "all"]
-Code = Literal["fixed", "entropy"]
 
-BITS = (2, 3, 4, 6, 8)
-_ENTROPIES = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 OTHER_BITS = 8
 _EXACT_ENOUGH = 8
+_TINY = 1e-6
 _BLOCKS = ("transformer.", "encoder.", "decoder.")
 
 
@@ -119,15 +117,15 @@ def candidates_of(
     bits, of the maximum at 8. Two bits are the ternary code, whose information is log2(3) = 1.58 bits: there is no
     other candidate of that name, and what the file stores of it after entropy coding is what counts in bytes.
 
-    With the `entropy` code, on the grid at which its integers have so many bits of entropy (`entropy_grid`), so that
+    With the `entropy` code, on the grid at which its integers have so many bits of entropy (`entropy_grids`), so that
     the file stores about so many; `method` does not count. Bits may be fractions.
 
-    `bits` are by default those of `default_bits`.
+    `bits` are by default those of `CANDIDATES`.
 
     Raises:
         RecipeError: there are no bits to choose from, or no matrices to choose them for.
     """
-    wanted = sorted(set(default_bits(code) if bits is None else bits))
+    wanted = sorted({_plain(width) for width in (CANDIDATES[code] if bits is None else bits)})
     if not wanted:
         raise RecipeError("there are no bits to choose from; give two widths or more")
     sites = [site for site in model.sites() if site.role == "weight"]
@@ -138,20 +136,23 @@ def candidates_of(
     for done, site in enumerate(searched):
         on_step(done, len(searched), site.module)
         weight = model.operator(site.module).get_parameter("weight").detach().cpu().numpy()
-        grids = {
-            width: entropy_grid(weight, width, granularity)
-            if code == "entropy"
-            else _grid(weight, width, granularity, group_size, method)
-            for width in wanted
-        }
+        if code == "entropy":
+            grids = entropy_grids(weight, wanted, granularity)
+        else:
+            grids = {width: _grid(weight, width, granularity, group_size, method) for width in wanted}
         matrices.append(Matrix(site, weight, {width: Entry(site, *grid) for width, grid in grids.items()}))
     rest = [site for site in sites if site not in searched]
     return Candidates(tuple(matrices), weight_table(model, rest, bits=OTHER_BITS), rule)
 
 
-def default_bits(code: Code) -> tuple[float, ...]:
-    """The candidates of a code where none are named."""
-    return BITS if code == "fixed" else _ENTROPIES
+def bits_of(width: float, weights: int) -> int:
+    """Bits that so many weights take: whole ones, so that sums of matrices never exceed those of the average."""
+    return math.floor(width * weights + _TINY)
+
+
+def _plain(bits: float) -> float:
+    """Whole numbers as int, so that they are written and looked up in one way."""
+    return int(bits) if bits == int(bits) else bits
 
 
 def _grid(

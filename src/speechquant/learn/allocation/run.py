@@ -12,7 +12,7 @@ import numpy as np
 
 from speechquant.errors import RecipeError, StorageError
 from speechquant.learn.allocation.base import criterion as known_criterion
-from speechquant.learn.allocation.candidates import candidates_of
+from speechquant.learn.allocation.candidates import bits_of, candidates_of
 from speechquant.learn.allocation.programme import solve
 from speechquant.learn.allocation.progress import silent
 from speechquant.learn.allocation.result import Allocation, Choice
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechquant.learn.allocation.budget import Budget
-    from speechquant.learn.allocation.candidates import Candidates, Code, Rule
+    from speechquant.learn.allocation.candidates import Candidates, Rule
     from speechquant.learn.allocation.progress import Advance
     from speechquant.models import SpeechModel
-    from speechquant.numerics import Granularity, ScaleTable, WeightMethod
+    from speechquant.numerics import Code, Granularity, ScaleTable, WeightMethod
 
 __all__ = ["VERSION", "allocate", "choose", "float_bytes", "sensitivities"]
 
@@ -140,8 +140,8 @@ def choose(
     most = budget.file_bytes(float_bytes(model))
     if most is None:
         assert budget.average_bits is not None
-        sizes = [{bits: round(bits * m.weight.size) for bits in m.entries} for m in matrices]
-        limit = int(budget.average_bits * sum(m.weight.size for m in matrices) + 1e-6)
+        sizes = [{bits: bits_of(bits, m.weight.size) for bits in m.entries} for m in matrices]
+        limit = bits_of(budget.average_bits, sum(m.weight.size for m in matrices))
         found = solve(by_matrix, sizes, limit)
         if found is None:
             least = sum(min(s.values()) for s in sizes) / sum(m.weight.size for m in matrices)
@@ -204,7 +204,7 @@ def _key(
     digest = hashlib.sha256(f"{VERSION}|{model.results_signature}|{method}|{seed}".encode())
     for matrix in candidates.matrices:
         for bits, entry in matrix.entries.items():
-            digest.update(f"|{matrix.site.name}|{bits}|{entry.spec}|".encode())
+            digest.update(f"|{matrix.site.name}|{bits:g}|{entry.spec}|".encode())
             digest.update(np.ascontiguousarray(entry.scale, "<f4").tobytes())
     for wave in audio:
         digest.update(f"|{wave.size}|".encode())

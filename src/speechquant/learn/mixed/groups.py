@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from speechquant.learn.allocation import bits_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,7 +36,7 @@ def groups_of(candidates: Candidates, unit: Unit, *, in_bytes: bool) -> tuple[Gr
             tuple(m.site.module for m in members),
             sum(m.weight.size for m in members),
             {
-                bits: sum(m.bytes[bits] if in_bytes else round(bits * m.weight.size) for m in members)
+                bits: sum(m.bytes[bits] if in_bytes else bits_of(bits, m.weight.size) for m in members)
                 for bits in members[0].entries
             },
         )

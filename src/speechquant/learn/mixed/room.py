@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speechquant.errors import RecipeError
-from speechquant.learn.allocation import Allocation, Candidates, Choice, Matrix, choose, float_bytes
+from speechquant.learn.allocation import (
+    Allocation,
+    Candidates,
+    Choice,
+    Matrix,
+    bits_of,
+    choose,
+    float_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,8 +56,8 @@ def room_of(
     if most is None:
         assert budget.average_bits is not None
         weights = sum(m.weight.size for m in matrices)
-        least = sum(min(m.entries) * m.weight.size for m in matrices)
-        limit = int(budget.average_bits * weights + 1e-6)
+        least = sum(bits_of(min(m.entries), m.weight.size) for m in matrices)
+        limit = bits_of(budget.average_bits, weights)
         if least > limit:
             raise RecipeError(f"{budget} is not possible; the fewest are {least / weights:g}")
         return Room(limit, in_bytes=False)
@@ -62,14 +70,14 @@ def room_of(
     return Room(limit, in_bytes=True)
 
 
-def with_margin(budget: Budget) -> Budget:
-    """1 % less for a budget in bytes; bits are what they are."""
+def with_margin(budget: Budget, share: float = 1 - _MARGIN) -> Budget:
+    """A share of a budget in bytes, 1 % less by default; bits are what they are."""
     if budget.average_bits is not None:
         return budget
     if budget.megabytes is not None:
-        return replace(budget, megabytes=(1 - _MARGIN) * budget.megabytes)
+        return replace(budget, megabytes=share * budget.megabytes)
     assert budget.ratio is not None
-    return replace(budget, ratio=budget.ratio / (1 - _MARGIN))
+    return replace(budget, ratio=budget.ratio / share)
 
 
 def stored(model: SpeechModel, allocation: Allocation) -> tuple[Choice, ...]:
@@ -90,7 +98,7 @@ def uniform_bits(candidates: Candidates, room: Room, budget: Budget) -> float:
     """
     for bits in sorted(candidates.matrices[0].entries, reverse=True):
         size = sum(
-            m.bytes[bits] if room.in_bytes else round(bits * m.weight.size) for m in candidates.matrices
+            m.bytes[bits] if room.in_bytes else bits_of(bits, m.weight.size) for m in candidates.matrices
         )
         if size <= room.limit:
             return bits
