@@ -3,6 +3,7 @@
     python benchmarks/qat.py demo:hubert-mini --train train.jsonl --steps 100 --batch 4 --out docs/results/qat
     python benchmarks/qat.py demo --train train.jsonl --steps 150 --batch 8 --out docs/results/qat
 
+With `--task-weight 0` and without the run `float` there is no control: a float model has nothing to learn from itself.
 Every run resumes from its checkpoint in `<out>.work`; lines of other models stay in the table.
 """
 
@@ -113,6 +114,7 @@ def table(model: str, rows: list[dict[str, Any]], where: dict[str, Any]) -> list
     ]
     lines = [head, ["---"] * len(head)]
     first = rows[0]
+    shared = {k: v for k, v in first["recipe"].items() if all(row["recipe"][k] == v for row in rows)}
     lines.append(
         ["float, untrained", "", "", cell(first["float dev"]), "", cell(first["float test"]), "", "", ""]
     )
@@ -120,7 +122,7 @@ def table(model: str, rows: list[dict[str, Any]], where: dict[str, Any]) -> list
         training = row["training"]
         lines.append(
             [
-                "float control" if row["run"] == "float" else f"QAT {row['run'].upper()}",
+                named(row, shared),
                 f"{row['start']:.2f}",
                 f"{training['check']['best_wer']:.2f} ({training['best_update']} of {training['updates']})",
                 cell(row["dev"]),
@@ -133,11 +135,25 @@ def table(model: str, rows: list[dict[str, Any]], where: dict[str, Any]) -> list
         )
     words = f"dev {first['dev']['words']:,} words, test {first['test']['words']:,}"
     check = f"check {first['training']['check']['words']:,} words of dev"
-    settings = ", ".join(f"{name} {value}" for name, value in first["recipe"].items())
-    text = [f"## {model}", "", f"{words}, {check}; {settings}.", ""]
+    control = (
+        "" if any(row["run"] == "float" for row in rows) else " Runs without transcripts have no control."
+    )
+    text = [f"## {model}", "", f"{words}, {check}; {listed(shared)}.{control}", ""]
     text += ["| " + " | ".join(entries) + " |" for entries in lines]
     text += ["", f"    {where['command']}", "", f"Commit {where['commit'][:12]}; {where['machine']}.", ""]
     return text
+
+
+def named(row: dict[str, Any], shared: dict[str, Any]) -> str:
+    """The run, with settings that others do not have."""
+    name = "float control" if row["run"] == "float" else f"QAT {row['run'].upper()}"
+    own = {name: value for name, value in row["recipe"].items() if name not in shared}
+    return f"{name}; {listed(own)}" if own else name
+
+
+def listed(settings: dict[str, Any]) -> str:
+    """`steps 100, batch 4`."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 if __name__ == "__main__":
