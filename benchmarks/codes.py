@@ -19,8 +19,9 @@ import numpy as np
 from harness import provenance
 
 from speechquant.jobs.sources import resolve_model
-from speechquant.learn.allocation import Code, candidates_of
+from speechquant.learn.allocation import candidates_of
 from speechquant.models import load_model
+from speechquant.numerics import Code
 
 BITS = {"fixed": (2, 3, 4), "entropy": (1.5, 2, 2.5, 3, 3.5, 4)}
 
