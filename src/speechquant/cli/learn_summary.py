@@ -56,8 +56,9 @@ def _show_size(metrics: Mapping[str, Any], allocation: Mapping[str, Any]) -> Non
     """Bits, bytes and time of a method with a budget."""
     storage = metrics["storage"]
     budget = f" for {allocation['budget']}" if allocation["budget"] else ""
+    kind = "of entropy " if allocation["code"] == "entropy" else ""
     show(
-        f"{allocation['average_bits']:.2f} bits on average over searched weights{budget}, "
+        f"{allocation['average_bits']:.2f} bits {kind}on average over searched weights{budget}, "
         f"{storage['average_bits']:.2f} over all parameters; {storage['stored_bytes'] / 1e6:.2f} MB, "
         f"{storage['ratio']:.2f} times smaller than float32 ({storage['packed_ratio']:.2f} before entropy coding)"
     )

@@ -105,8 +105,10 @@ def test_one_stage(learn, history):
 @pytest.mark.parametrize("method", ["one-stage", "uniform", "allocate"])
 def test_the_entropy_code(learn, method):
     coded = ("--code", "entropy", "--weight-granularity", "tensor", "--rounding", "gptq")
-    place, metrics, record, _ = learn("--method", method, "--average-bits", "3.2", *coded)
+    place, metrics, record, said = learn("--method", method, "--average-bits", "3.2", *coded)
     agrees(place, metrics)
+    assert "bits of entropy on average over searched weights" in said
+    assert metrics["allocation"]["code"] == "entropy"
     bits = {row["module"]: row["bits"] for row in record["matrices"]}
     assert record["average_bits"] <= 3.2
     assert set(bits.values()) <= {1.5, 2, 2.5, 3, 3.5, 4, 5, 6}

@@ -74,7 +74,7 @@ def describe(
     if found.allocation is not None:
         record = found.allocation.record()
         kept = ("criterion", "rule", "budget", "average_bits", "predicted", "repaired")
-        metrics["allocation"] = {name: record[name] for name in kept}
+        metrics["allocation"] = {"code": recipe.code, **{name: record[name] for name in kept}}
     if proof.engines is not None:
         coverage = proof.engines.coverage
         metrics |= {
