@@ -23,8 +23,20 @@ QUICK = {"steps": 2, "batch": 2, "evaluate_every": 1, "threads": 1}
 MADE = {
     "control": {"method": "float", **QUICK},
     "u4": {"method": "uniform", "average_bits": 4, "rule": "all", **QUICK},
-    "kl-6": {"method": "allocate", "average_bits": 6, "rule": "all", "probe_utterances": 1},
-    "kl-8": {"method": "allocate", "average_bits": 7.5, "rule": "all", "probe_utterances": 1},
+    "kl-6": {
+        "method": "allocate",
+        "average_bits": 6,
+        "rule": "all",
+        "probe_utterances": 1,
+        "rounding": "nearest",
+    },
+    "kl-8": {
+        "method": "allocate",
+        "average_bits": 7.5,
+        "rule": "all",
+        "probe_utterances": 1,
+        "rounding": "nearest",
+    },
 }
 
 
