@@ -7,19 +7,21 @@
 Further options are settings of `speechquant learn` (`--steps 300`, `--rule all`). The float control is trained on the
 same speech with the same schedule and losses, without quantizers; with `--task-weight 0` there is none, as the float
 model has nothing to learn from itself. `--methods allocate:kl allocate:fisher` are two, and `uniform+entropy` is one
-with bits of entropy (`--code entropy`) and a scale per tensor. Rows that are in `<out>.json` are not run again unless
-`--again` says so; a run that was interrupted goes on from its checkpoint in `<out>.work`.
+with bits of entropy (`--code entropy`) and a scale per tensor. Rows that are in `<out>.json` with the same settings are
+not run again unless `--again` says so, rows of other settings stay; a run that was interrupted goes on from its
+checkpoint in `<out>.work`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import statistics
 from typing import TYPE_CHECKING, Any
 
 from harness import cell, p_text, provenance
-from training_runs import known_rows, parsed, roles_parser, trained
+from training_runs import known_rows, listed, parsed, roles_parser, trained
 
 if TYPE_CHECKING:
     import argparse
@@ -73,8 +75,8 @@ class Bench:
         controlled = float(self.settings.get("task_weight", 1)) > 0
         control = [(CONTROL, 32.0)] if controlled else []
         wanted = [*control, *((m, b) for b in self.own.budgets for m in self.own.methods)]
-        done = {(r["method"], r["budget"]) for r in self.known["rows"] if r["model"] == self.model}
-        missing = [pair for pair in wanted if self.own.again or pair not in done]
+        done = {key(row) for row in self.known["rows"]}
+        missing = [pair for pair in wanted if self.own.again or self.key(*pair) not in done]
         if controlled and missing and (CONTROL, 32.0) not in missing:
             # Its evaluations are needed, and are stored.
             self.control = self.outcome(CONTROL, 32.0).proof
@@ -85,7 +87,6 @@ class Bench:
             row = self.row(method, budget, outcome)
             rows = [r for r in self.known["rows"] if key(r) != key(row)]
             self.known["rows"] = [*rows, row]
-            self.known["runs"][self.model] = provenance(__doc__ or "")
             print(self.model, method, budget, row["test"], f"{row['seconds']:.0f} s", flush=True)
             write(self.own.out, self.known)
 
@@ -99,9 +100,14 @@ class Bench:
         recipe |= {} if method == CONTROL else {"average_bits": budget}
         return trained(self.own, self.place(method, budget), self.place(CONTROL, 32.0), **recipe)
 
+    def key(self, method: str, budget: float) -> tuple[str, str, float, str]:
+        """What the row of a run will be known by."""
+        return key({"model": self.model, "method": method, "budget": budget, "settings": self.settings})
+
     def place(self, method: str, budget: float) -> Path:
         """Where a run leaves its result; what it needs to go on lies beside it."""
-        name = re.sub("[:/+]", "-", f"{self.model}-{method}-{budget:g}")
+        settings = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:6]
+        name = re.sub("[:/+]", "-", f"{self.model}-{method}-{budget:g}-{settings}")
         return self.own.out.with_name(self.own.out.name + ".work") / name
 
     def row(self, method: str, budget: float, outcome: Any) -> dict[str, Any]:
@@ -109,6 +115,7 @@ class Bench:
         proof, metrics = outcome.proof, outcome.metrics
         main = "trained" if method == CONTROL else "simulated"
         row: dict[str, Any] = {"model": self.model, "method": method, "budget": budget}
+        row |= {"settings": self.settings, "run": provenance(__doc__ or "")}
         for name, found in {"dev": proof.dev, "test": proof.reported}.items():
             row[f"float {name}"] = found["float"].figures()
             row[name] = found[main].figures() | {"p_value": found["float"].compare(found[main]).p_value}
@@ -126,14 +133,14 @@ class Bench:
             row["matrices"] = {item["module"]: item["bits"] for item in json.loads(text)["matrices"]}
         row["seconds"] = metrics["compression_seconds"]
         row["stages"] = {k: v for k, v in metrics["seconds"].items() if k != "evaluate"}
-        row["training"], row["settings"] = metrics["training"], self.settings
+        row["training"] = metrics["training"]
         row["update_seconds"] = update_seconds(outcome.folder / "history.jsonl")
         return row
 
 
-def key(row: dict[str, Any]) -> tuple[str, str, float]:
+def key(row: dict[str, Any]) -> tuple[str, str, float, str]:
     """What a row is known by."""
-    return row["model"], row["method"], row["budget"]
+    return row["model"], row["method"], row["budget"], json.dumps(row["settings"], sort_keys=True)
 
 
 def update_seconds(path: Path) -> dict[str, float]:
@@ -157,7 +164,9 @@ def harmless(row: dict[str, Any], name: str) -> bool:
 def write(out: Path, known: dict[str, Any]) -> None:
     """`<out>.json`, `<out>.md`, and a picture for each model."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".json").write_text(
+        json.dumps({"rows": known["rows"]}, indent=1) + "\n", encoding="utf-8"
+    )
     text = [
         "# Mixed precision: one stage, two stages, uniform bits, and bits without training",
         "",
@@ -171,30 +180,38 @@ def write(out: Path, known: dict[str, Any]) -> None:
     ]
     for model in dict.fromkeys(row["model"] for row in known["rows"]):
         rows = [row for row in known["rows"] if row["model"] == model]
-        text += [*table(model, rows, known["runs"][model]), *summary(rows)]
+        text += [*table(model, rows), *summary(rows)]
         picture = out.with_name(f"{out.name}-{model.split(':')[-1].rsplit('/', 1)[-1]}.svg")
         if draw(picture, model, rows):
             text += [f"![WER against size]({picture.name})", ""]
     out.with_suffix(".md").write_text("\n".join(text), encoding="utf-8")
 
 
-def table(model: str, rows: list[dict[str, Any]], where: dict[str, Any]) -> list[str]:
+def table(model: str, rows: list[dict[str, Any]]) -> list[str]:
     """The lines of one model."""
     first = rows[0]
+    shared = {k: v for k, v in first["settings"].items() if all(row["settings"].get(k) == v for row in rows)}
     lines = [list(HEAD), ["---"] * len(HEAD)]
     blank = [""] * 2
     untrained = [cell(first["float dev"]), "", cell(first["float test"]), "", "", ""]
     lines.append(["float, untrained", "32", "32", *blank, *untrained])
     order = {name: place for place, name in enumerate((CONTROL, *METHODS))}
-    lines += map(entries, sorted(rows, key=lambda r: (-r["budget"], order.get(r["method"], 9))))
-    settings = ", ".join(f"{name} {value}" for name, value in first["settings"].items())
-    words = f"dev {first['dev']['words']:,} words, test {first['test']['words']:,} words; {settings}."
+    rows = sorted(rows, key=lambda r: (-r["budget"], order.get(r["method"], 9)))
+    lines += [entries(row, shared) for row in rows]
+    words = f"dev {first['dev']['words']:,} words, test {first['test']['words']:,} words; {listed(shared)}."
     text = [f"## {model}", "", words, "", *("| " + " | ".join(line) + " |" for line in lines), ""]
-    return [*text, f"    {where['command']}", "", f"Commit {where['commit'][:12]}; {where['machine']}.", ""]
+    for command in dict.fromkeys(row["run"]["command"] for row in rows):
+        runs = [row["run"] for row in rows if row["run"]["command"] == command]
+        commits = " and ".join(dict.fromkeys(run["commit"][:12] for run in runs))
+        machines = "; ".join(dict.fromkeys(run["machine"] for run in runs))
+        text += [f"    {command}", "", f"Commit {commits}; {machines}.", ""]
+    return text
 
 
-def entries(row: dict[str, Any]) -> list[str]:
-    """The cells of a row."""
+def entries(row: dict[str, Any], shared: dict[str, Any]) -> list[str]:
+    """The cells of a row, with settings that others do not have."""
+    name = "float control" if row["method"] == CONTROL else row["method"]
+    own = {name: value for name, value in row["settings"].items() if name not in shared}
     stored = row.get("storage")
     size = ["32", "32", "", "1"]
     if stored:
@@ -204,7 +221,7 @@ def entries(row: dict[str, Any]) -> list[str]:
             f"{stored['ratio']:.2f} ({stored['packed_ratio']:.2f})",
         ]
     return [
-        "float control" if row["method"] == CONTROL else row["method"],
+        f"{name}; {listed(own)}" if own else name,
         *size,
         *(cell(row["dev"]), p_text(row["dev"].get("p_control"))),
         *(cell(row["test"]), p_text(row["test"].get("p_control"))),
@@ -260,6 +277,7 @@ def draw(path: Path, model: str, rows: list[dict[str, Any]]) -> bool:
     import matplotlib as mpl
 
     mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "speechquant"
     from matplotlib import pyplot as plt
 
     sized = [row for row in rows if "storage" in row]

@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from harness import cell, p_text, provenance
-from training_runs import known_rows, parsed, roles_parser, trained
+from training_runs import known_rows, listed, parsed, roles_parser, trained
 
 if TYPE_CHECKING:
     import argparse
@@ -149,11 +149,6 @@ def named(row: dict[str, Any], shared: dict[str, Any]) -> str:
     name = "float control" if row["run"] == "float" else f"QAT {row['run'].upper()}"
     own = {name: value for name, value in row["recipe"].items() if name not in shared}
     return f"{name}; {listed(own)}" if own else name
-
-
-def listed(settings: dict[str, Any]) -> str:
-    """`steps 100, batch 4`."""
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 if __name__ == "__main__":

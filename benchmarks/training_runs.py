@@ -12,7 +12,7 @@ from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import LearnRecipe
 from speechquant.jobs.learning import learn
 
-__all__ = ["known_rows", "parsed", "roles_parser", "trained"]
+__all__ = ["known_rows", "listed", "parsed", "roles_parser", "trained"]
 
 GRID = ("rounding", "start", "calibrator", "weights", "rule", "candidates")
 
@@ -46,6 +46,11 @@ def known_rows(out: Path) -> dict[str, Any]:
     """What an earlier run wrote."""
     path = out.with_suffix(".json")
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "runs": {}}
+
+
+def listed(settings: dict[str, Any]) -> str:
+    """`steps 100, batch 4`."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def trained(own: argparse.Namespace, place: Path, control: Path, **settings: Any) -> Any:
