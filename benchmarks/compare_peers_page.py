@@ -19,7 +19,7 @@ below 0.05. MB: the files that the engine needs. In int8: operators with weights
 seconds of the tool beside other work; ours includes the search on dev, but of a run that was resumed only its last
 part, so it is a lower bound. Peers have the same float model and the same calibration recordings; dynamic quantization
 needs none. Accuracy control has 8 minutes of dev and may lose 0.25 points on them; of a model with a decoder it
-controls the encoder. Percentiles of decoder steps, which the tool cannot collect, are extremes."""
+quantizes the encoder alone. Percentiles of decoder steps, which the tool cannot collect, are extremes."""
 _LATENCY = """Speed: how many times faster than {best} at 10 s, the median of the ratios within a turn, {threads}
 threads, one utterance per call."""
 

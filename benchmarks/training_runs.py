@@ -65,6 +65,7 @@ def trained(own: argparse.Namespace, place: Path, control: Path, **settings: Any
     if (other / store).is_file() and not (work / store).exists():
         shutil.copy2(other / store, work / store)
     roles = {role: getattr(own, role) for role in ("train", "dev", "test")}
+    settings |= {name: settings[name].split(",") for name in ("include", "exclude") if name in settings}
     if settings["method"] == "float":
         # The control has no grid.
         settings = {name: value for name, value in settings.items() if name not in GRID}
