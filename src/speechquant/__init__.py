@@ -8,6 +8,8 @@ Example:
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from speechquant._version import __version__
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.inspect import inspect
     from speechquant.jobs.recipe import Recipe
     from speechquant.jobs.transcribe import transcribe
-    from speechquant.jobs.verbs import Model, compare, load, quantize
+    from speechquant.jobs.verbs import Model, compare, learn, load, quantize
     from speechquant.jobs.verify import verify
 
 __all__ = [
@@ -33,16 +35,40 @@ __all__ = [
     "evaluate",
     "export",
     "inspect",
+    "learn",
     "load",
     "quantize",
     "transcribe",
     "verify",
 ]
 
+_ROOMS = {"SpeechquantError": "speechquant.errors", "learn": "speechquant.jobs.verbs"}
+"""Where names come from that the door of the jobs does not have."""
+
 
 def __getattr__(name: str) -> Any:
     """Import a verb when it is first used, so that `import speechquant` is instant."""
     if name not in __all__:
         raise AttributeError(f"module 'speechquant' has no attribute {name!r}")
-    room = "speechquant.errors" if name == "SpeechquantError" else "speechquant.jobs"
-    return getattr(importlib.import_module(room), name)
+    return getattr(importlib.import_module(_ROOMS.get(name, "speechquant.jobs")), name)
+
+
+class _Called(ModuleType):
+    """The room `learn`, which is the verb of this name when it is called."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        from speechquant.jobs.verbs import learn as verb
+
+        return verb(*arguments, **settings)
+
+
+class _Package(ModuleType):
+    """Python puts every submodule that is imported into its package, here over the verb `learn`."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "learn" and isinstance(value, ModuleType):
+            value.__class__ = _Called
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import artifact_fakes as fakes
@@ -180,6 +181,32 @@ def test_the_card_gives_the_ratio_of_turns(tmp_path):
     metrics = {"latency_ms": {"float": 20.0, "quantized": 10.0, "seconds": 10.0, "speedup": {"float": 1.87}}}
     saved = save_artifact(fakes.contents(tmp_path / "model", metrics=metrics), tmp_path / "out")
     assert "1.87 times as fast" in (saved.folder / "README.md").read_text()
+
+
+def test_card_and_page_say_what_the_file_of_weights_takes(tmp_path):
+    base = fakes.contents(tmp_path / "model")
+    large = {
+        **base.weights,
+        "conv.weight": np.zeros((4096, *base.weights["conv.weight"].shape[1:]), np.float32),
+    }
+    entry = replace(base.table.get("conv:weight"), scale=np.ones(4096, np.float32))
+    seen = []
+
+    def page(storage):
+        seen.append(storage)
+        return f"<p>{storage.stored_bytes}</p>"
+
+    contents = replace(
+        base, weights=large, table=ScaleTable({**base.table.entries, "conv:weight": entry}), report=page
+    )
+    saved = save_artifact(contents, tmp_path / "out")
+    size = (saved.folder / "model.safetensors").stat().st_size
+    shared_once = {array.ctypes.data: array.size for array in large.values()}
+    floats = 4 * sum(shared_once.values())
+    assert (saved.folder / "report.html").read_text() == f"<p>{size}</p>"
+    assert seen[0].float_bytes == floats > size
+    text = f"Weights on disk: {size / 1e6:.1f} MB, {floats / size:.1f} times smaller than in float32"
+    assert text in (saved.folder / "README.md").read_text()
 
 
 def test_the_card_claims_nothing_without_figures(tmp_path):

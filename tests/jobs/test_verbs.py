@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import artifact_fakes as fakes
 import numpy as np
 import pytest
@@ -64,3 +67,34 @@ def test_quantize_takes_the_recipe_of_a_built_in_model(tmp_path, monkeypatch):
     sq.quantize("demo", tmp_path / "out", audio_only="calls")
     assert (asked[0].calibration, asked[0].naive, asked[0].bits) == ("demo:calibration", True, "w4a8")
     assert (asked[1].audio_only, asked[1].dev) == ("calls", None)
+
+
+@pytest.mark.parametrize("module", ["speechquant.errors", "speechquant.learn"])
+def test_the_room_of_the_same_name_does_not_hide_the_verb(module):
+    call = "sq.learn('m', 'o', train='t', dev='d', bit=3)"
+    code = f"import speechquant as sq, {module}\ntry: {call}\nexcept sq.SpeechquantError as e: print(e)"
+    command = [sys.executable, "-c", f"{code}\nfrom speechquant.learn import Quantizers"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "bit: no such setting"
+
+
+def test_learn_takes_arguments_and_a_recipe(tmp_path, monkeypatch):
+    import speechquant.jobs.learning as room
+
+    asked = []
+    monkeypatch.setattr(room, "learn", lambda recipe, progress: asked.append((recipe, progress)) or "outcome")
+    path = tmp_path / "recipe.yaml"
+    path.write_text("train: t\ndev: d\nmethod: one-stage\naverage_bits: 3.5\n")
+    assert sq.learn(tmp_path / "model", tmp_path / "out", recipe=path, steps=7, progress="hears") == "outcome"
+    ((recipe, progress),) = asked
+    assert (recipe.model, recipe.output) == (str(tmp_path / "model"), tmp_path / "out")
+    assert (recipe.method, recipe.average_bits, recipe.steps, progress) == ("one-stage", 3.5, 7, "hears")
+
+
+def test_learn_says_what_is_missing(tmp_path):
+    with pytest.raises(RecipeError, match="output: is missing"):
+        sq.learn("model", train="t", dev="d")
+    with pytest.raises(RecipeError, match="takes one budget"):
+        sq.learn("model", tmp_path / "out", train="t", dev="d", method="allocate")
+    with pytest.raises(RecipeError, match="no such setting"):
+        sq.learn("model", tmp_path / "out", train="t", dev="d", bit=3)

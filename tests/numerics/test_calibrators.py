@@ -16,7 +16,6 @@ from speechquant.numerics import (
     calibrate_many,
     calibrator,
     calibrator_names,
-    mse_curve,
     register,
     threshold,
 )
@@ -107,13 +106,6 @@ def test_stablequant_without_cutoff_is_mse_and_cutting_never_enlarges_the_range(
         ]
         assert ends == sorted(ends, reverse=True)
         assert ends[0] > 2 * ends[-1]
-
-
-def test_mse_curve_has_its_minimum_at_the_scale():
-    scales, errors = mse_curve(HISTOGRAMS["normal"], 6, cutoff=0.2, start_bin=9, fold=True)
-    chosen = calibrate("stablequant", HISTOGRAMS["normal"], 6, cutoff=0.2, start_bin=9, fold=True)
-    assert scales[np.argmin(errors)] == chosen
-    assert scales[0] == pytest.approx(8.5 * HISTOGRAMS["normal"].width / 31)
 
 
 def test_entropy_clips_a_lonely_outlier():

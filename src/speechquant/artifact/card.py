@@ -113,6 +113,7 @@ def _size_and_speed(metrics: Mapping[str, Any]) -> list[str]:
             f"- Latency{audio}: {time[1]:.0f} ms against {time[0]:.0f} ms for float32 on the same engine, "
             f"interleaved medians{_speedup(metrics['latency_ms'])}."
         )
+    lines += _stored(metrics.get("storage"))
     coverage = metrics.get("coverage")
     if isinstance(coverage, dict) and "int8" in coverage and "total" in coverage:
         small = coverage.get("weights_4bit")
@@ -121,6 +122,23 @@ def _size_and_speed(metrics: Mapping[str, Any]) -> list[str]:
             what = f"{coverage['int8']} of {coverage['total']} operators with weights run in int8"
         lines.append(f"- {what}, as read back from the engine.")
     return ["## Size and speed\n", *lines, ""] if lines else []
+
+
+def _stored(storage: object) -> list[str]:
+    """What the file of weights takes."""
+    wanted = ("stored_bytes", "ratio", "packed_ratio", "average_bits")
+    if not isinstance(storage, dict) or not all(
+        isinstance(storage.get(name), float | int) for name in wanted
+    ):
+        return []
+    if storage["ratio"] <= 1:
+        return []
+    text = (
+        f"- Weights on disk: {storage['stored_bytes'] / 1e6:.1f} MB, {storage['ratio']:.1f} times smaller than in "
+        f"float32 ({storage['packed_ratio']:.1f} before entropy coding); their integers are held in "
+        f"{storage['average_bits']:.2f} bits on average over all parameters."
+    )
+    return [text]
 
 
 def _speedup(latency: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from speechquant.artifact.manifest import (
     SiteRecord,
 )
 from speechquant.artifact.staging import staged_folder
-from speechquant.artifact.storage import storage_of
+from speechquant.artifact.storage import Storage, storage_of
 from speechquant.artifact.weights import WEIGHTS, input_scale_name, save_tensors, scale_name, weight_name
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ArtifactContents:
         p_opt: the cut-off in percent, by layer where layers differ.
         float_layers: layers that the search left in float.
         maxima: largest magnitude that calibration saw, by name of an input site.
-        report: contents of `report.html`.
+        report: contents of `report.html`, or a function that writes them from what the file of weights takes.
         license_name: SPDX identifier of the model's licence.
     """
 
@@ -86,7 +86,7 @@ class ArtifactContents:
     selected_layers: Sequence[str] = ()
     p_opt: Cutoffs = None
     maxima: Mapping[str, float] = field(default_factory=dict)
-    report: str | None = None
+    report: str | Callable[[Storage], str] | None = None
     license_name: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     rounding: str = "nearest"
@@ -112,11 +112,13 @@ def save_artifact(contents: ArtifactContents, target: Path) -> Artifact:
             shutil.copytree(contents.onnx, folder / "onnx", copy_function=shutil.copyfile)
         _write(folder / "recipe.yaml", contents.recipe)
         storage = storage_of(folder / WEIGHTS, contents.searched)
-        write_json(folder / "metrics.json", {**contents.metrics, "storage": storage.figures()})
+        metrics = {**contents.metrics, "storage": storage.figures()}
+        write_json(folder / "metrics.json", metrics)
         if contents.report is not None:
-            _write(folder / "report.html", contents.report)
+            page = contents.report(storage) if callable(contents.report) else contents.report
+            _write(folder / "report.html", page)
         draft = _manifest(contents, files={})
-        card = model_card(draft, contents.metrics, license_name=contents.license_name)
+        card = model_card(draft, metrics, license_name=contents.license_name)
         _write(folder / "README.md", card)
         manifest = draft.model_copy(update={"files": _records(folder)})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))

@@ -57,14 +57,17 @@ def compare(
 
 def _print(result: CompareResult, recipe: CompareRecipe) -> None:
     from speechquant.cli.tables import columns, show
+    from speechquant.jobs.comparison.speed_tables import speed_grids, speed_notes
     from speechquant.jobs.comparison.tables import grids, notes
 
-    for grid in grids(result, short=True):
+    speeds = result.speeds
+    measured = speed_grids(speeds, short=True) if speeds else ()
+    for grid in (*grids(result, short=True), *measured):
         table = columns(*grid.head)
         for row in grid.rows:
             table.add_row(*row)
         show(grid.title, table)
-    for line in notes(result) if result.rows else ():
+    for line in (*(notes(result) if result.rows else ()), *(speed_notes(speeds) if speeds else ())):
         show(line)
     show(f"tables and figures: {recipe.output}")
 

@@ -47,8 +47,7 @@ def print_learned(outcome: LearnOutcome) -> None:
     show(f"\n{outcome.verdict}")
     for caveat in outcome.caveats:
         show(f"- {caveat}")
-    if training is not None:
-        show(f"learning curve: {outcome.folder / 'learning.svg'}")
+    show(f"report: {outcome.folder / 'report.html'}")
     show(f"{outcome.work} can be deleted; with it the same command goes on where it was")
 
 

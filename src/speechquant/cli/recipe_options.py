@@ -37,8 +37,8 @@ _METHOD = (
 )
 _WEIGHTS = "weights weight_granularity weight_group rounding include exclude"
 _BUDGET = (
-    "average_bits megabytes ratio bit_penalty code candidates rule unit search_share bit_start bit_learning_rate "
-    "gumbel_start gumbel_end second_pass criterion probe_utterances"
+    "average_bits megabytes ratio bit_penalty code candidates rule activation_bits unit search_share bit_start "
+    "bit_learning_rate gumbel_start gumbel_end second_pass criterion probe_utterances"
 )
 _TRAINING = (
     "start calibrator step_sizes steps batch learning_rate scale_learning_rate warmup weight_decay clip task_weight "

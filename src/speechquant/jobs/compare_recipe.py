@@ -33,6 +33,9 @@ _ADAPTIVE_CALIBRATORS = tuple(name for name in calibrator_names() if name not in
 _ROUNDINGS = tuple(name for name in get_args(RoundingMethod) if name != "nearest")
 _METHOD = re.compile(rf"({ADAPTIVE})?([a-z]+)(?::([0-9.]+))?(?:\+([a-z]+))?")
 _DEMO_ROLES = {"calibration": "demo:calibration", "dev": "demo:dev", "test": "demo:test"}
+# Its speed is that of all methods. The largest values of some models are so far out that 8 bits up to them leave
+# nothing of the rest, and a decoder that hears nothing writes nothing, which is quick.
+_STAND_IN = "percentile:99.9"
 _GRAMMAR = f"write max, percentile:99.99, stablequant, {ADAPTIVE}mse, mse+adaround or the like"
 
 
@@ -173,6 +176,13 @@ class CompareRecipe(SearchRecipe):
     figures: Annotated[
         bool, Field(description="Draw how large activations and weights are (Figure 1 of the paper).")
     ] = False
+    latency: Annotated[
+        bool,
+        Field(
+            description="Measure speed on a quiet machine: float engines, every width of --bits, artifacts "
+            "(Figure 2 of the paper)."
+        ),
+    ] = False
     search_minutes: Annotated[
         float | None,
         Field(gt=0, description="Choose on a random part of dev; final rows are always scored on all of it."),
@@ -186,13 +196,14 @@ class CompareRecipe(SearchRecipe):
             return values
         if values.keys() & _DEMO_ROLES.keys():
             return values
-        chosen = values.get("methods") or values.get("figures")
+        measured = values.get("latency") and not values.get("row")
+        chosen = values.get("methods") or values.get("figures") or measured
         return values | (_DEMO_ROLES if chosen else {"test": _DEMO_ROLES["test"]})
 
     @validator(mode="after")
     def _consistent(self) -> Self:
-        if not (self.methods or self.row or self.figures):
-            raise ValueError("nothing to compare; give --methods, --row, --figures or --recipe")
+        if not (self.methods or self.row or self.figures or self.latency):
+            raise ValueError("nothing to compare; give --methods, --row, --figures, --latency or --recipe")
         needed = _DEMO_ROLES if self.makes_rows else ("test",)
         missing = [f"--{role}" for role in needed if getattr(self, role) is None]
         if missing:
@@ -205,7 +216,7 @@ class CompareRecipe(SearchRecipe):
     @property
     def makes_rows(self) -> bool:
         """Whether anything is calibrated and chosen here; rows that were brought along need test speech alone."""
-        return bool(self.methods or self.figures)
+        return bool(self.methods or self.figures or (self.latency and not self.row))
 
     @property
     def plans(self) -> tuple[RowPlan, ...]:
@@ -217,6 +228,14 @@ class CompareRecipe(SearchRecipe):
             for bits in self.bits
             for method in methods
         )
+
+    @property
+    def widths(self) -> tuple[RowPlan, ...]:
+        """One row for each of the bits on each of the choices of layers: what decides how fast rows are."""
+        if not self.makes_rows:
+            return ()
+        method = Method.parse(_STAND_IN)
+        return tuple(RowPlan(method, bits.lower(), layers) for layers in self.layers for bits in self.bits)
 
     @property
     def artifacts(self) -> tuple[tuple[str, Path], ...]:

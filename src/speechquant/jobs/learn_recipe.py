@@ -68,7 +68,7 @@ class LearnRecipe(MixedRecipe):
     weight_decay: Annotated[float, Field(ge=0, description="Of AdamW, on matrices and kernels.")] = 0.0
     clip: Annotated[float, Field(ge=0, description="Largest norm of the gradient, 0 for any.")] = 1.0
     task_weight: Annotated[
-        float, Field(ge=0, description="Weight of the model's own loss; 0 needs no transcripts.")
+        float, Field(ge=0, description="Weight of the model's own loss; 0 needs no transcripts of --train.")
     ] = 1.0
     distillation: Annotated[
         float, Field(ge=0, description="Weight of the divergence from the float model's output.")
@@ -131,9 +131,11 @@ class LearnRecipe(MixedRecipe):
             )
         if self.method == "float" and self.rounding != "nearest":
             raise ValueError("--rounding and --method float exclude each other: there is no grid to round to")
-        if self.method in MIXED and (self.start is not None or self.include or self.exclude):
+        about_activations = self.start is not None or self.include or self.exclude
+        if self.method in MIXED and about_activations and self.activation_bits is None:
             raise ValueError(
-                f"--start, --include and --exclude belong to --method qat; --rule chooses for {self.method}"
+                "--start, --include and --exclude are about activations, which stay in float; quantize them with "
+                f"--activation-bits 8 (of weights, --rule chooses for {self.method})"
             )
         self.check_mixed(self.method)
         return self

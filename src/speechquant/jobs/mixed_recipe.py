@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from speechquant.jobs.recipe import _known_group
+from speechquant.jobs.recipe_checks import one_of
 from speechquant.jobs.shared_recipe import SharedRecipe
 from speechquant.numerics import (
     CANDIDATES,
@@ -17,10 +19,39 @@ from speechquant.numerics import (
     WeightMethod,
 )
 
-__all__ = ["MIXED", "MixedRecipe"]
+__all__ = ["CRITERIA", "MIXED", "MixedRecipe"]
 
 MIXED = ("one-stage", "two-stage", "uniform", "allocate")
 """Methods that make weights small to a budget, and leave activations in float."""
+
+CRITERIA = ("kl", "hessian", "fisher")
+"""Criteria that `learn.allocation` registers by itself; its code needs torch."""
+
+_EVEN = "even"
+_TERNARY = 1.58
+
+
+def _criterion(*others: str) -> AfterValidator:
+    """Accepts names of registered criteria, and others; a ValueError lists the names there are."""
+
+    def check(name: str) -> str:
+        if name in others or name in CRITERIA:
+            return name
+        names = (*others, *_registered_criteria())
+        if name not in names:
+            raise ValueError(f"choose {one_of(names)}, not {name!r}")
+        return name
+
+    return AfterValidator(check)
+
+
+def _registered_criteria() -> tuple[str, ...]:
+    try:
+        from speechquant.learn.allocation import criterion_names
+    except ImportError:
+        # Without torch nobody can have registered another one.
+        return CRITERIA
+    return (*CRITERIA, *(name for name in criterion_names() if name not in CRITERIA))
 
 
 class MixedRecipe(SharedRecipe):
@@ -36,7 +67,12 @@ class MixedRecipe(SharedRecipe):
         float | None, Field(gt=1, description="Budget: float32 bytes over those of the file.")
     ] = None
     bit_penalty: Annotated[
-        float | None, Field(gt=0, description="Instead of a budget: what a bit on average adds to the loss.")
+        float | None,
+        Field(
+            gt=0,
+            description="Instead of a budget: what a bit on average adds to the loss. The search then begins even, "
+            "whatever --bit-start says.",
+        ),
     ] = None
     code: Annotated[
         Code,
@@ -48,13 +84,20 @@ class MixedRecipe(SharedRecipe):
         tuple[Annotated[float, Field(gt=0, le=8)], ...],
         Field(
             min_length=1,
-            description="Bits that a matrix may get, by default 2, 3, 4, 6, 8 or, with the entropy code, 1.5 to 6.",
+            description="Bits that a matrix may get, by default 2, 3, 4, 6, 8 or, with the entropy code, 1.5 to 6; "
+            "1.58 is 2 with the fixed code.",
         ),
     ] = CANDIDATES["fixed"]
     rule: Annotated[
         Literal["paper", "all"],
         Field(description="Search the Linears of the Transformer, other weights 8 bit; or all weights."),
     ] = "paper"
+    activation_bits: Annotated[
+        Literal[8] | None,
+        Field(
+            description="Give activations 8 bits too, so that engines multiply integers; by default they stay in float."
+        ),
+    ] = None
     unit: Annotated[
         Literal["matrix", "block"], Field(description="What gets bits of its own, when they are learned.")
     ] = "matrix"
@@ -71,15 +114,20 @@ class MixedRecipe(SharedRecipe):
             description="What shares a weight scale.", json_schema_extra={"enum": list(get_args(Granularity))}
         ),
     ] = "channel"
-    weight_group: Annotated[int, Field(ge=2, description="Weights in a group, such as 64 or 128.")] = 64
+    weight_group: Annotated[
+        int, AfterValidator(_known_group), Field(description="Weights in a group: 16, 32, 64, 128 or 256.")
+    ] = 64
     search_share: Annotated[
         float,
         Field(gt=0, le=1, description="Share of the updates in which bits are learned; then they settle."),
     ] = 0.5
     bit_start: Annotated[
-        Literal["even", "kl", "hessian", "fisher"],
+        str,
+        _criterion(_EVEN),
         Field(
-            description="Where this search begins: all matrices alike, or near the best bits by a criterion."
+            description="Where this search begins: all matrices alike, or near the best bits by a criterion; even "
+            "with --bit-penalty.",
+            json_schema_extra={"enum": [_EVEN, *CRITERIA]},
         ),
     ] = "fisher"
     bit_learning_rate: Annotated[
@@ -93,12 +141,24 @@ class MixedRecipe(SharedRecipe):
         int, Field(ge=0, description="Further updates with frozen bits after one-stage learning.")
     ] = 0
     criterion: Annotated[
-        Literal["kl", "hessian", "fisher"],
-        Field(description="What `allocate` takes as the cost of few bits."),
+        str,
+        _criterion(),
+        Field(
+            description="What `allocate` takes as the cost of few bits.",
+            json_schema_extra={"enum": list(CRITERIA)},
+        ),
     ] = "kl"
     probe_utterances: Annotated[
         int, Field(ge=1, description="Utterances of the training speech that `allocate` measures on.")
     ] = 8
+
+    @field_validator("candidates")
+    @classmethod
+    def _ternary_is_two(cls, candidates: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        """One code book has two names; with the entropy code 1.58 bits are what they say."""
+        if info.data.get("code") != "fixed":
+            return candidates
+        return tuple(dict.fromkeys(float(MIN_BITS) if bits == _TERNARY else bits for bits in candidates))
 
     @property
     def weight_form(self) -> tuple[Granularity, int | None]:
@@ -116,6 +176,10 @@ class MixedRecipe(SharedRecipe):
         if method not in MIXED:
             if given:
                 raise ValueError(f"{given[0]} belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}")
+            if self.activation_bits is not None:
+                raise ValueError(
+                    f"--activation-bits belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}"
+                )
             if self.code != "fixed":
                 raise ValueError(f"--code belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}")
             return
@@ -126,6 +190,10 @@ class MixedRecipe(SharedRecipe):
             )
         if self.bit_penalty is not None and method in {"uniform", "allocate"}:
             raise ValueError(f"--bit-penalty is a part of a loss; give --method {method} a budget")
+        if self.activation_bits is not None and self.weight_granularity == "group":
+            raise ValueError(
+                "--activation-bits takes a weight scale per channel or tensor: no engine sums integers of groups"
+            )
         self._check_code()
         if self.second_pass and method != "one-stage":
             raise ValueError("--second-pass goes on after --method one-stage alone")

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from speechquant.decoding import LongTranscript
     from speechquant.engines import Precision
     from speechquant.jobs.comparison import CompareResult
+    from speechquant.jobs.learning import LearnOutcome
     from speechquant.jobs.progress import Progress
     from speechquant.jobs.quantization import Outcome
     from speechquant.jobs.targets import Target
 
-__all__ = ["Model", "compare", "load", "quantize"]
+__all__ = ["Model", "compare", "learn", "load", "quantize"]
 
 
 class Model:
@@ -98,6 +99,38 @@ def quantize(
     name = None if model is None else str(model)
     path = Path(recipe) if recipe is not None else shipped_recipe(name or "")
     return job(load_recipe(path, model=name, output=output, **settings), progress=progress)
+
+
+def learn(
+    model: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    recipe: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> LearnOutcome | None:
+    """Train a model with its quantizers, or make its weights small to a budget; see `LearnRecipe` for the settings.
+
+    Args:
+        model: model folder, hub id, `demo` or `demo:hubert-mini`.
+        output: folder of the artifact, or of the float model with `method="float"`.
+        recipe: a YAML file of settings, which the arguments override.
+        progress: hears how far the job is.
+        settings: fields of `LearnRecipe`, such as `train`, `dev`, `test`, `method`, `bits`, `average_bits`.
+
+    Returns:
+        None in all processes but the first, where several share the work.
+
+    Raises:
+        RecipeError: a setting is unknown, missing or out of range.
+        SpeechquantError: the model or the speech is unusable, or the output cannot be written.
+    """
+    from speechquant.jobs.learn_recipe import load_learn_recipe
+    from speechquant.jobs.learning import learn as job
+
+    name = None if model is None else str(model)
+    path = None if recipe is None else Path(recipe)
+    return job(load_learn_recipe(path, model=name, output=output, **settings), progress=progress)
 
 
 def compare(

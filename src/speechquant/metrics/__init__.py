@@ -10,7 +10,6 @@ from speechquant.metrics.significance import PairedTest, Verdict, mapsswe, segme
 from speechquant.metrics.text import (
     Normalizer,
     get_normalizer,
-    normalizer_names,
     register_normalizer,
 )
 from speechquant.metrics.wer import (
@@ -36,7 +35,6 @@ __all__ = [
     "bootstrap_interval",
     "get_normalizer",
     "mapsswe",
-    "normalizer_names",
     "register_normalizer",
     "score",
     "segment_errors",

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from speechquant.errors import RecipeError
 
-__all__ = ["Normalizer", "get_normalizer", "normalizer_names", "register_normalizer"]
+__all__ = ["Normalizer", "get_normalizer", "register_normalizer"]
 
 Normalizer = Callable[[str], str]
 
@@ -36,11 +36,6 @@ def register_normalizer(name: str) -> Callable[[Normalizer], Normalizer]:
         return function
 
     return register
-
-
-def normalizer_names() -> tuple[str, ...]:
-    """All registered names, in order of registration."""
-    return tuple(_NORMALIZERS)
 
 
 def get_normalizer(name: str) -> Normalizer:

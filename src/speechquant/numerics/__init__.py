@@ -8,7 +8,6 @@ from speechquant.numerics.calibrators import (
     calibrator,
     calibrator_names,
     calibrator_options,
-    mse_curve,
     register,
     threshold,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "encode",
     "entropy_grids",
     "load_histograms",
-    "mse_curve",
     "pack",
     "packed_size",
     "quantize",

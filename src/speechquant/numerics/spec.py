@@ -38,8 +38,9 @@ class Site:
 class QuantSpec:
     """Symmetric uniform quantization to signed integers with zero point 0 (StableQuant eq. 1 with z = 0).
 
-    The scale is range / (2^(bits-1) - 1). Weights use the narrow range +-(2^(bits-1) - 1), but in groups the
-    full one: no integer kernel multiplies those, and one level more is worth having. Activations use the full
+    The scale is range / (2^(bits-1) - 1). Weights use the narrow range +-(2^(bits-1) - 1). Only where `quantize` puts
+    them in groups they have the full one: no integer kernel multiplies those, and one level more is worth having.
+    `learn` keeps the narrow range in groups too, which makes 2 bits the ternary code. Activations use the full
     two's complement range, that is one step more on the negative side: every int8 engine saturates there, and
     the simulation must agree with the engines to the last bit (the paper leaves the clamp open).
 

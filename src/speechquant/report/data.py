@@ -18,11 +18,13 @@ __all__ = [
     "Dataset",
     "LatencyRow",
     "LayerResult",
+    "MatrixBits",
     "References",
     "ReportData",
     "SiteHistogram",
     "Sizes",
     "SpeakerResult",
+    "StoredWeights",
     "System",
     "SystemKey",
     "TradeoffPoint",
@@ -210,6 +212,34 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """The file of weights of a model whose bits were searched.
+
+    Attributes:
+        float_bytes: Of all parameters in float32.
+        stored_bytes: Of the file, everything in it included.
+        packed_bytes: Of the same file without entropy coding.
+        searched_bits: Of the searched weights on average, as the budget counts them.
+        average_bits: What holds the integers of all parameters on average, before entropy coding.
+    """
+
+    float_bytes: int
+    stored_bytes: int
+    packed_bytes: int
+    searched_bits: float
+    average_bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixBits:
+    """The bits that a search gave one weight; fractions are bits of entropy."""
+
+    layer: str
+    module: str
+    bits: float
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """Weight-bearing operators the engine runs in int8, of how many, and the names of those in float.
 
@@ -256,6 +286,7 @@ class ReportData:
         model: Name of the model.
         method: Name of the calibration method.
         bits: E.g. "W8A8".
+        subject: What the page calls the model that float is compared with: the ... model.
         references: What the WER was counted against. With "float model" it is a disagreement, not an error.
         systems: Word error rates, in the order to show.
         layers: The sensitivity analysis, in the model's order.
@@ -273,6 +304,8 @@ class ReportData:
         latency: Latency by length of audio.
         sizes: Size on disk, None where nothing was exported.
         coverage: What runs in int8, None where nothing was exported.
+        stored: What the file of weights takes, None where no bits were searched.
+        matrix_bits: The bits that were found, in the order of the model.
         transcripts: Utterances to show.
         normalizer: What is done to texts before words are compared.
         recordings: Audio of utterances as `data:` addresses, by id; what is here is published with the page.
@@ -307,6 +340,9 @@ class ReportData:
     latency: tuple[LatencyRow, ...] = ()
     sizes: Sizes | None = None
     coverage: Coverage | None = None
+    stored: StoredWeights | None = None
+    matrix_bits: tuple[MatrixBits, ...] = ()
+    subject: str = "quantized"
     transcripts: tuple[TranscriptRow, ...] = ()
     normalizer: str = "none"
     recordings: Mapping[str, str] = field(default_factory=dict)

@@ -39,16 +39,16 @@ _HEADLINES: dict[Outcome, tuple[Level, str]] = {
     "same": ("good", "Same accuracy"),
 }
 _PLAIN: dict[Outcome, str] = {
-    "unmeasured": "Nobody measured how accurate the quantized model is",
-    "agrees": "The quantized model hears what the original hears, but for {wer} of the words",
-    "differs": "The quantized model hears {wer} of the words differently from the original",
-    "alone": "The quantized model makes {wer} word errors, and there is no original to compare it with",
-    "worse": "The quantized model is less accurate than the original, with {errors} more in 1,000 words",
-    "better": "The quantized model is more accurate than the original, with {errors} fewer in 1,000 words",
-    "untested": "Nobody tested whether the quantized model is as accurate as the original",
-    "few words": "Too few words were tested to tell whether the quantized model is as accurate as the original",
-    "unproven": "The quantized model made {errors} more in 1,000 words than the original, which may be chance",
-    "same": "The quantized model is as accurate as the original",
+    "unmeasured": "Nobody measured how accurate the {subject} model is",
+    "agrees": "The {subject} model hears what the original hears, but for {wer} of the words",
+    "differs": "The {subject} model hears {wer} of the words differently from the original",
+    "alone": "The {subject} model makes {wer} word errors, and there is no original to compare it with",
+    "worse": "The {subject} model is less accurate than the original, with {errors} more in 1,000 words",
+    "better": "The {subject} model is more accurate than the original, with {errors} fewer in 1,000 words",
+    "untested": "Nobody tested whether the {subject} model is as accurate as the original",
+    "few words": "Too few words were tested to tell whether the {subject} model is as accurate as the original",
+    "unproven": "The {subject} model made {errors} more in 1,000 words than the original, which may be chance",
+    "same": "The {subject} model is as accurate as the original",
 }
 
 
@@ -158,7 +158,7 @@ def _tested(system: System, reference: System, gamma: float) -> Outcome:
 
 def _facts(data: ReportData, reference: System | None, system: System | None) -> str:
     if system is None:
-        return "the quantized model was not evaluated"
+        return f"the {data.subject} model was not evaluated"
     words = f"{formats.count(system.words)} words"
     wer = formats.percent(system.wer)
     if data.references == "float model":
@@ -175,15 +175,16 @@ def _plain(data: ReportData, outcome: Outcome, reference: System | None, system:
     difference = 0.0 if reference is None or system is None else abs(system.wer - reference.wer)
     per_thousand = round(10 * difference)
     text = _PLAIN[outcome].format(
+        subject=data.subject,
         wer=formats.percent(system.wer) if system is not None else "",
         errors=f"about {per_thousand:,} error{'' if per_thousand == 1 else 's'}"
         if per_thousand
         else "less than one error",
     )
     gains = []
-    if data.sizes is not None and data.sizes.float_bytes:
-        share = 100 * data.sizes.quantized_bytes / data.sizes.float_bytes
-        gains.append(f"takes {share:.0f}{formats.NBSP}% of the space")
+    size = _size(data)
+    if size is not None and size[1]:
+        gains.append(f"takes {100 * size[0] / size[1]:.0f}{formats.NBSP}% of the space")
     faster = speedup(data)
     if faster:
         gains.append(
@@ -192,10 +193,18 @@ def _plain(data: ReportData, outcome: Outcome, reference: System | None, system:
     return f"{text}; it {' and '.join(gains)}." if gains else f"{text}."
 
 
+def _size(data: ReportData) -> tuple[int, int] | None:
+    """Bytes now and in float: of the file of weights where making it small was the job, else of what engines need."""
+    if data.stored is not None:
+        return data.stored.stored_bytes, data.stored.float_bytes
+    return (data.sizes.quantized_bytes, data.sizes.float_bytes) if data.sizes is not None else None
+
+
 def _gains(data: ReportData) -> list[str]:
     gains = []
-    if data.sizes is not None:
-        gains.append(f"{formats.share(data.sizes.quantized_bytes, data.sizes.float_bytes)} of the size")
+    size = _size(data)
+    if size is not None:
+        gains.append(f"{formats.share(*size)} of the size")
     faster = speedup(data)
     if faster is not None:
         gains.append(

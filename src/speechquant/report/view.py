@@ -67,6 +67,12 @@ def build_view(data: ReportData) -> dict[str, object]:
         "shared_cutoffs": shared,
         "ranges": ranges,
         "ranges_figure": _figure(lambda width: plots.draw_ranges(ranges, width)) if ranges else None,
+        "bits": _figure(lambda width: plots.draw_bits(data.matrix_bits, data.learning, width))
+        if data.matrix_bits
+        else None,
+        "bit_history": _figure(lambda width: plots.draw_bit_history(data.learning, width))
+        if any("bits" in row for row in data.learning)
+        else None,
         "latency": _figure(lambda width: plots.draw_latency(data.latency, width)) if data.latency else None,
         "utterances": payload(utterances),
         "recordings": dict(data.recordings),

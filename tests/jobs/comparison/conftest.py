@@ -40,3 +40,14 @@ def tiny(tmp_path_factory):
         add_role(model, root / role, rng, count)
     roles = {role: str(root / role) for role in ("calibration", "dev", "test")}
     return {"model": str(root / "model"), "threads": 1, "cutoffs": "0:0.4:0.2", **roles}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_latencies():
+    """Half a minute of audio says no more about the job than a second does."""
+    from speechquant.jobs.comparison import latency
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "LENGTHS", (0.3, 0.6))
+        patch.setattr(latency, "REPEATS", 2)
+        yield

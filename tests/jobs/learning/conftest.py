@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -35,6 +36,22 @@ def tiny(tmp_path_factory):
             made[arch] = tmp_path_factory.mktemp(arch)
             random_model(arch, made[arch], tiny=True, seed=1)
         return made[arch]
+
+    return make
+
+
+@pytest.fixture
+def calm(tiny, tmp_path):
+    """Folders of a CTC model without dropout and masks, whose losses have no chance in them, unless settings say so."""
+
+    def make(**settings):
+        source, folder = tiny("hubert-large"), tmp_path / f"calm{len(list(tmp_path.glob('calm*')))}"
+        shutil.copytree(source, folder)
+        config = json.loads((source / "config.json").read_text())
+        still = {name: 0.0 for name in config if "dropout" in name or name == "layerdrop"}
+        config |= {**still, "apply_spec_augment": False, **settings}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
 
     return make
 

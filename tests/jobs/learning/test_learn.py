@@ -73,6 +73,10 @@ def test_the_artifact_is_complete(learned, history):
     assert metrics["training"]["best_update"] == 4
     assert {"float", "simulated", "quantized"} <= metrics.keys()
     assert yaml.safe_load((learned.folder / "recipe.yaml").read_text())["bits"] == "w4a8"
+    page = (learned.folder / "report.html").read_text()
+    for part in ("tradeoff", "accuracy", "layers", "ranges", "learning", "engine", "transcripts"):
+        assert f'<section id="{part}"' in page
+    assert "Activations stay in float" not in page
 
 
 def test_weights_and_scales_were_learned(learned, tiny):
@@ -109,6 +113,10 @@ def test_a_float_control_is_a_model_again(recipe, tiny, history):
     assert "trained" in outcome.metrics
     assert model.layers() == load_model(tiny("hubert-large")).layers()
     assert len(history(outcome.folder)) == 7
+    page = (outcome.folder / "report.html").read_text()
+    assert '<section id="learning"' in page
+    assert "trained model" in page
+    assert "quantized model" not in page
 
 
 @pytest.mark.parametrize("less_memory", [False, True])

@@ -15,7 +15,7 @@ from speechquant.jobs.bench.floats import load_float, open_float
 from speechquant.jobs.bench.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from speechquant.decoding import Recognizer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from speechquant.models import SpeechModel
     from speechquant.numerics import ScaleTable
 
-__all__ = ["ALL", "Candidates", "choose_engines", "of_artifact", "of_float_model"]
+__all__ = ["ALL", "Candidates", "Maker", "choose_engines", "of_artifact", "of_float_model"]
 
 ALL = "all"
 _ENGINES = ("onnxruntime", "openvino")
@@ -88,7 +88,7 @@ def of_artifact(
     """
     info = load_artifact(home)
     own = {manifest.dialect: place for place, manifest in find_exports(home).items()}
-    maker, kind = _Maker(home, threads, scratch), _kind(info.info.bits)
+    maker, kind = Maker(home, threads, scratch), _kind(info.info.bits)
     made = maker.made
     try:
         model = load_float(str(home))
@@ -101,7 +101,7 @@ def of_artifact(
                 made.notes.append(f"{engine} is left out: exporting for it needs PyTorch")
         return made
     table = info.scale_table()
-    maker.add_torch(model, str(home), "weights dequantized")
+    maker.add_torch(model, partial(open_float, str(home), threads), "weights dequantized")
     with progress.stage("export") as advance:
         for done, engine in enumerate(engines):
             advance(done, len(engines), engine)
@@ -131,8 +131,8 @@ def of_float_model(
     with progress.stage("load and calibrate"):
         model = load_float(source)
         table = _quick_table(model, audio)
-    maker = _Maker(model.folder, threads, scratch)
-    maker.add_torch(model, source, "")
+    maker = Maker(model.folder, threads, scratch)
+    maker.add_torch(model, partial(open_float, source, threads))
     maker.made.notes.append(
         f"int8 is made by {_CALIBRATOR} {_PERCENTILE} calibration on {_CALIBRATION_SECONDS:g} s for this "
         "measurement of speed alone; its words are worth nothing"
@@ -158,7 +158,7 @@ def _quick_table(model: SpeechModel, audio: Audio) -> ScaleTable:
 
 
 @dataclass(frozen=True, slots=True)
-class _Maker:
+class Maker:
     """Adds systems of one model: its small files lie in `words`, graphs go below `scratch`."""
 
     words: Path
@@ -166,17 +166,18 @@ class _Maker:
     scratch: Path
     made: Candidates = field(default_factory=Candidates)
 
-    def export(self, model: SpeechModel, table: ScaleTable | None, engine: str) -> Path:
-        """Graphs for an engine, in float without a table."""
+    def export(
+        self, model: SpeechModel, table: ScaleTable | None, engine: str, folder: str | None = None
+    ) -> Path:
+        """Graphs for an engine, in float without a table; `folder` is needed where there are several tables."""
         from speechquant.engines.export import export_onnx
 
-        kind = "f32" if table is None else "int8"
-        return export_onnx(model, table, self.scratch / f"{engine}-{kind}", engine).folder
+        name = folder or f"{engine}-{'f32' if table is None else 'int8'}"
+        return export_onnx(model, table, self.scratch / name, engine).folder
 
-    def add_torch(self, model: SpeechModel, source: str, note: str) -> None:
+    def add_torch(self, model: SpeechModel, opener: Callable[[], Recognizer], note: str = "") -> None:
         """The float model in PyTorch; its size is that of its parameters in float32."""
         size = sum(4 * parameter.numel() for parameter in model.module.parameters())
-        opener = partial(open_float, source, self.threads)
         self.made.systems["torch f32"] = System(opener, "f32", "torch", size, note)
 
     def add_float(self, engine: str, graphs: Path) -> None:
@@ -191,17 +192,24 @@ class _Maker:
         else:
             self.made.systems[f"{engine} bf16"] = System(short, "bf16", engine, size)
 
-    def add_quantized(self, engine: str, graphs: Path, kind: str) -> None:
-        """Quantized graphs as the engine runs them by default, and with float32 for the rest if that differs."""
+    def add_quantized(
+        self, engine: str, graphs: Path, kind: str, name: str | None = None, *, exact_too: bool = True
+    ) -> None:
+        """Quantized graphs as the engine runs them; `exact_too`, and with float32 for the rest if that differs."""
+        shown = name or f"{engine} {kind}"
         manifest = Manifest.load(graphs)
         size, coverage = _bytes(graphs, manifest, self.words), manifest.coverage
         usual, exact = self._opener(engine, graphs, None), self._opener(engine, graphs, "f32")
         differs = usual().signature != exact().signature
         note = "rest in bf16, the engine's default" if differs else "rest in f32"
-        self.made.systems[f"{engine} {kind}"] = System(usual, kind, engine, size, note, coverage)
-        if differs:
-            name = f"{engine} {kind}, f32 rest"
-            self.made.systems[name] = System(exact, kind, engine, size, "rest in f32", coverage)
+        self.made.systems[shown] = System(usual, kind, engine, size, note, coverage)
+        if differs and exact_too:
+            plain = System(exact, kind, engine, size, "rest in f32", coverage)
+            self.made.systems[f"{shown}, f32 rest"] = plain
+
+    def add_width(self, engine: str, graphs: Path, bits: str, name: str) -> None:
+        """Graphs quantized to these bits under a name of their own, as the engine runs them by default."""
+        self.add_quantized(engine, graphs, _kind(bits), name, exact_too=False)
 
     def _opener(self, engine: str, graphs: Path, precision: Precision | None) -> partial[Recognizer]:
         options = EngineOptions(threads=self.threads, precision=precision)
@@ -209,7 +217,7 @@ class _Maker:
 
 
 def _kind(bits: str) -> str:
-    """What an artifact of these bits computes its products in; more than 8 for activations is no integer product."""
+    """What a model of these bits computes its products in; more than 8 for activations is no integer product."""
     activations = re.search(r"a(\d+)$", bits)
     return bits if activations and int(activations[1]) > _INTEGER_BITS else "int8"
 

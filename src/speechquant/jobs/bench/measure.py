@@ -18,7 +18,7 @@ from speechquant.jobs.bench.result import BenchInterrupted, BenchResult, Cell
 from speechquant.jobs.progress import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from speechquant.jobs.bench.system import System
     from speechquant.jobs.progress import Progress
 
-__all__ = ["LENGTHS", "REPEATS", "check_plan", "measure_systems"]
+__all__ = ["LENGTHS", "REPEATS", "WARMUP", "check_plan", "measure_systems"]
 
 LENGTHS = (1.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds of audio."""
 
 REPEATS = 11
-_WARMUP = 2
+WARMUP = 2
+"""Turns before them that do not count."""
+
 _SHORTEST, _LONGEST = 0.1, 120.0
 
 
@@ -50,6 +52,8 @@ def measure_systems(
     audio: Audio | None = None,
     corpus: Corpus | None = None,
     notes: Sequence[str] = (),
+    footprints: bool = True,
+    keep: Callable[[Cell], object] | None = None,
     progress: Progress | None = None,
 ) -> BenchResult:
     """Compare systems at every length and batch size.
@@ -64,6 +68,8 @@ def measure_systems(
         audio: what they listen to; by default speech of the demo, or noise where that is not installed.
         corpus: a data set for the real-time factor.
         notes: what else the reader must know, one line each.
+        footprints: measure load time and memory too, for which every system is opened in processes of its own.
+        keep: hears of every cell that is finished.
         progress: hears of every step.
 
     Raises:
@@ -76,7 +82,7 @@ def measure_systems(
         raise RecipeError("nothing to compare; give at least one system")
     heard = audio or default_audio(max(seconds))
     run = _Run(systems, heard, progress or Silent(), list(notes))
-    where = provenance(threads=threads, repeats=repeats, warmup=_WARMUP, audio=heard.name)
+    where = provenance(threads=threads, repeats=repeats, warmup=WARMUP, audio=heard.name)
 
     def result(*, interrupted: bool = False) -> BenchResult:
         return BenchResult(
@@ -93,9 +99,10 @@ def measure_systems(
     plan = [(length, batch) for batch in dict.fromkeys(batches) for length in sorted(set(seconds))]
     try:
         # Before this process holds all systems in memory itself.
-        run.measure_footprints(plan)
+        if footprints:
+            run.measure_footprints(plan)
         recognizers = run.open()
-        run.measure_latency(recognizers, plan, repeats)
+        run.measure_latency(recognizers, plan, repeats, keep or (lambda _: None))
         if corpus is not None:
             run.measure_realtime(recognizers, corpus)
     except KeyboardInterrupt as stop:
@@ -165,10 +172,14 @@ class _Run:
         return recognizers
 
     def measure_latency(
-        self, recognizers: Mapping[str, Recognizer], plan: Sequence[tuple[float, int]], repeats: int
+        self,
+        recognizers: Mapping[str, Recognizer],
+        plan: Sequence[tuple[float, int]],
+        repeats: int,
+        keep: Callable[[Cell], object],
     ) -> None:
         """A cell for every length and batch; one that is interrupted keeps its finished turns."""
-        each = _WARMUP + repeats
+        each = WARMUP + repeats
         with self.progress.stage("latency, in turns") as advance:
             for index, (length, batch) in enumerate(plan):
                 waves = [self.audio.first(length)] * batch
@@ -179,13 +190,14 @@ class _Run:
                 turns: list[dict[str, float]] = []
                 try:
                     for turn, taken in enumerate(islice(take_turns(recognizers, waves), each - 1), 2):
-                        if turn > _WARMUP:
+                        if turn > WARMUP:
                             turns.append(taken)
                         advance(index * each + turn, len(plan) * each, what)
                 finally:
                     if turns:
                         times = {name: tuple(turn[name] for turn in turns) for name in recognizers}
                         self.cells.append(Cell(LatencyResult(length, times, batch), tokens))
+                keep(self.cells[-1])
 
     def measure_realtime(self, recognizers: Mapping[str, Recognizer], corpus: Corpus) -> None:
         """All utterances of a data set."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -55,13 +56,16 @@ def provenance(*, threads: int, repeats: int, warmup: int, audio: str) -> Proven
     """What can be said of a run that starts now."""
     report = engines()
     installed = {engine.name: engine.version for engine in report.engines if engine.version}
+    versions = package_versions() | installed
+    if (commit := _commit(Path(__file__).parents[4])) is not None:
+        versions["speechquant"] += f" ({commit})"
     return Provenance(
         command=_command(sys.argv),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         cpu=report.cpu,
         cores=report.cores,
         platform=f"{platform.system()} {platform.machine()}",
-        versions=package_versions() | installed,
+        versions=versions,
         threads=threads,
         repeats=repeats,
         warmup=warmup,
@@ -73,3 +77,19 @@ def _command(arguments: Sequence[str]) -> str:
     program = Path(arguments[0]).name
     module = program == "__main__.py"
     return shlex.join([*(("python", "-m", "speechquant") if module else (program,)), *arguments[1:]])
+
+
+def _commit(checkout: Path) -> str | None:
+    """The commit of a checkout from which the package runs; None where it is installed."""
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(  # noqa: S603 - a constant command
+            ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return found.stdout.strip() or None

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from speechquant.jobs.bench.footprint import Footprint
     from speechquant.jobs.bench.result import BenchResult
 
-__all__ = ["Grid", "conditions", "latency_grids", "memory_grids", "ratio_grids", "remarks", "start_grid"]
+__all__ = [
+    "Grid",
+    "conditions",
+    "latency_grids",
+    "memory_grids",
+    "ms",
+    "ratio_grids",
+    "remarks",
+    "start_grid",
+]
 
 _DECIMAL_BELOW = 10
 
@@ -40,7 +49,7 @@ def latency_grids(result: BenchResult) -> Iterator[Grid]:
             row = [name]
             for cell, float32, speedup in zip(cells, best, speedups, strict=True):
                 ratio = f" ({speedup[name][float32]:.2f}x)" if float32 else ""
-                row.append(f"{_ms(cell.median[name])}{ratio}")
+                row.append(f"{ms(cell.median[name])}{ratio}")
             rows.append(tuple(row))
         known = [name or "none" for name in best]
         if any(best):
@@ -76,7 +85,7 @@ def start_grid(result: BenchResult) -> Grid:
             f"{system.bytes / 1e6:.1f}",
             f"{covered.int8} of {covered.total}" if covered else "",
             f"{median(item.load_s for item in mine):.2f}" if mine else "",
-            _ms(_shortest(mine).first_ms) if mine else "",
+            ms(_shortest(mine).first_ms) if mine else "",
             *([f"{factors[name]:.4f}"] if factors else []),
             system.note,
         ]
@@ -134,7 +143,8 @@ def remarks(result: BenchResult) -> list[str]:
     return [*ended, *(f"warning: {line}" for line in result.warnings), *result.notes]
 
 
-def _ms(value: float) -> str:
+def ms(value: float) -> str:
+    """Milliseconds as tables show them."""
     return f"{value:.1f}" if value < _DECIMAL_BELOW else f"{value:.0f}"
 
 

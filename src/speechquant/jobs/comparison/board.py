@@ -10,6 +10,7 @@ from speechquant.jobs.comparison.result import CompareResult
 if TYPE_CHECKING:
     from speechquant.evaluation import Evaluation
     from speechquant.jobs.comparison.result import Conditions, Row
+    from speechquant.jobs.comparison.speeds import Speeds
     from speechquant.metrics import PairedTest
 
 __all__ = ["Board"]
@@ -27,14 +28,19 @@ class Board:
         self._planned = planned
         self._rows: list[Row] = []
         self._tests: dict[tuple[str, str, str], PairedTest] = {}
+        self._speeds: Speeds | None = None
 
     def add(self, row: Row) -> None:
         """A row is finished, or has failed."""
         self._rows.append(row)
 
+    def hear(self, speeds: Speeds) -> None:
+        """Latencies were measured, more than before."""
+        self._speeds = speeds
+
     def result(self) -> CompareResult:
         """What there is so far."""
-        found = CompareResult(tuple(self._rows), self._planned, self.conditions)
+        found = CompareResult(tuple(self._rows), self._planned, self.conditions, self._speeds)
         rows = tuple(replace(row, against=self._against(row, found.control)) for row in self._rows)
         return replace(found, rows=rows)
 

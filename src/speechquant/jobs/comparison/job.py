@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from speechquant.errors import RecipeError, SpeechquantError, StorageError
+from speechquant.errors import RecipeError, StorageError
 from speechquant.evaluation import EvaluationStore
 from speechquant.jobs.comparison.amplitudes import amplitudes
 from speechquant.jobs.comparison.bench import RowBench
 from speechquant.jobs.comparison.board import Board
 from speechquant.jobs.comparison.conditions import conditions
+from speechquant.jobs.comparison.faults import FAULTS, reason
+from speechquant.jobs.comparison.latency import measure_speeds
 from speechquant.jobs.comparison.progress import RowProgress
 from speechquant.jobs.comparison.result import FLOAT_BITS, CompareInterrupted, CompareResult, Row
 from speechquant.jobs.comparison.rows import float_row, given_row, planned_row
 from speechquant.jobs.comparison.write import check_folder, write
-from speechquant.jobs.printable import printable
 from speechquant.jobs.progress import Silent
 from speechquant.jobs.sources import open_corpora, resolve_model
 from speechquant.jobs.surroundings import set_threads, work_folder
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-# What a method may fail with that says nothing about the next one.
-_FAULTS = (SpeechquantError, ArithmeticError, LookupError, RuntimeError, ValueError)
-
 
 @dataclass(frozen=True, slots=True)
 class _Task:
@@ -48,7 +46,7 @@ class _Task:
 
 
 def compare(recipe: CompareRecipe, *, progress: Progress | None = None) -> CompareResult:
-    """Calibrate once, make all rows, write the tables after each of them.
+    """Calibrate once, make all rows, write the tables after each of them; measure speeds at the end, if asked for.
 
     Everything that took long is kept in `<output>.work`: started again after an interruption, the job goes on
     where it stopped. A row that fails is recorded with its reason and does not lose the others.
@@ -83,6 +81,10 @@ def compare(recipe: CompareRecipe, *, progress: Progress | None = None) -> Compa
         publish(board.result())
         try:
             _run(tasks, bench, board, publish)
+            if recipe.latency:
+                title = board.conditions.model
+                measure_speeds(recipe, bench, histograms, title=title, tell=board.hear)
+                publish(board.result())
         except KeyboardInterrupt:
             result = replace(board.result(), interrupted=True)
             publish(result)
@@ -131,11 +133,11 @@ def _run(
             own = replace(bench, recipe=task.settings, progress=rows, rows=rows, costs={})
             try:
                 board.add(task.make(own))
-            except _FAULTS as error:
+            except FAULTS as error:
                 # Without the float model there is nothing to compare with, without a disk nothing at all.
                 if not index or isinstance(error, StorageError):
                     raise
-                line = printable(" ".join(str(error).split())) or type(error).__name__
+                line = reason(error)
                 listener.note(f"{task.row.name}: {line}")
                 board.add(replace(task.row, error=line))
             publish(board.result())

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from speechquant.artifact import Storage
     from speechquant.evaluation import Evaluation
+    from speechquant.jobs.comparison.speeds import Speeds
     from speechquant.metrics import PairedTest
 
 __all__ = [
@@ -137,11 +138,15 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompareResult:
-    """All rows that are finished, of so many that are `planned`; the float model is the first."""
+    """All rows that are finished, of so many that are `planned`; the float model is the first.
+
+    `speeds` is what was measured of them, None where that was not asked for.
+    """
 
     rows: tuple[Row, ...]
     planned: int
     conditions: Conditions
+    speeds: Speeds | None = None
     interrupted: bool = False
 
     @property
@@ -154,6 +159,16 @@ class CompareResult:
         if row.found is None:
             return None
         return row.found.storage.stored_bytes if self.all_brought and row.found.storage else row.found.bytes
+
+    def milliseconds(self, row: Row) -> float | None:
+        """Latency of a row: of its width, its own for an artifact, of float32; None where it was not measured."""
+        if self.speeds is None or row.error is not None or (row.form == "given" and row.is_float):
+            return None
+        if row.form == "float":
+            return self.speeds.of_float()
+        if row.form == "given":
+            return self.speeds.of_artifact(row.name)
+        return self.speeds.of_width(row.bits, row.layers)
 
     @property
     def control(self) -> Row | None:
@@ -172,7 +187,8 @@ class CompareResult:
             **self.conditions.to_dict(),
             "interrupted": self.interrupted,
             "planned": self.planned,
-            "rows": [row.to_dict() for row in self.rows],
+            "rows": [row.to_dict() | {"milliseconds": self.milliseconds(row)} for row in self.rows],
+            "latency": None if self.speeds is None else self.speeds.to_dict(),
         }
 
 

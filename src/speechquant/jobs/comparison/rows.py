@@ -13,6 +13,7 @@ from speechquant.errors import EngineError
 from speechquant.jobs.comparison.result import FLOAT_BITS, Found, Row
 from speechquant.jobs.comparison.sizes import packed_bytes
 from speechquant.jobs.targets import open_target
+from speechquant.learn.rounding.store import VERSION as ROUNDING_VERSION
 from speechquant.numerics import ScaleTable
 from speechquant.search import SearchResult, layer_adaptive
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     Scores = tuple[Evaluation | None, Evaluation]
 
-__all__ = ["float_row", "given_row", "planned_row"]
+__all__ = ["float_row", "given_row", "plain_table", "planned_row"]
 
 _STATE = "compared row"
 
@@ -99,10 +100,7 @@ def _search(
 ) -> SearchResult:
     recipe = bench.recipe
     if not plan.searches or recipe.weight_only:
-        tables, (weight_bits, bits) = bench.tables(histograms), recipe.bit_widths
-        table = tables.weights(bench.layers, weight_bits)
-        table = table.merged(tables.activations(bench.layers, recipe.method, bits))
-        return SearchResult(table, float("nan"))
+        return SearchResult(plain_table(bench, histograms), float("nan"))
     evaluator, speech = bench.scoring(choices)
     if not plan.method.adaptive:
         return bench.search(histograms, evaluator, speech)
@@ -119,6 +117,13 @@ def _search(
             selection_weights=recipe.select_weights,
             on_step=lambda what: advance(0, 1, what),
         )
+
+
+def plain_table(bench: RowBench, histograms: Mapping[str, Histogram]) -> ScaleTable:
+    """All layers by the calibrator of the recipe, nothing searched."""
+    tables, (weight_bits, bits) = bench.tables(histograms), bench.recipe.bit_widths
+    table = tables.weights(bench.layers, weight_bits)
+    return table.merged(tables.activations(bench.layers, bench.recipe.method, bits))
 
 
 def _simulated(bench: RowBench, table: ScaleTable, weights: Any = None) -> Scores:
@@ -154,7 +159,8 @@ def _key(bench: RowBench, plan: RowPlan, choices: Corpus) -> str:
     # Defaults do not count, so that a setting which comes into being does not make old rows again.
     settings = bench.recipe.model_dump(mode="json", exclude=outside, exclude_defaults=True)
     names = [bench.model.results_signature, *(corpus.signature for corpus in speech)]
-    text = json.dumps([plan.name, settings, bench.normalizer, names], sort_keys=True)
+    rounded = [] if bench.recipe.rounding_method == "nearest" else [ROUNDING_VERSION]
+    text = json.dumps([plan.name, settings, bench.normalizer, names, *rounded], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from speechquant.jobs.bench.tables import Grid
+from speechquant.jobs.bench.tables import Grid, ms
 from speechquant.jobs.comparison.result import mark
+from speechquant.jobs.comparison.speed_tables import about_latency
 from speechquant.report.formats import duration, p_value
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _main_grid(result: CompareResult) -> Grid:
         ("bits", lambda row: row.bits),
         ("layers", lambda row: "" if result.all_brought else row.layers),
         ("MB", partial(_size, result=result)),
+        ("ms", partial(_latency, result=result)),
         ("dev WER % (95 %), S/D/I", lambda row: _rate(row.dev)),
         ("test WER % (95 %), S/D/I", lambda row: _rate(row.test)),
         *((title, partial(_tests, reference=name)) for name, title in _references(result)),
@@ -55,6 +57,7 @@ def _short_grid(result: CompareResult) -> Grid:
     columns: list[Column] = [
         ("row", lambda row: row.name),
         ("MB", partial(_size, result=result)),
+        ("ms", partial(_latency, result=result)),
         ("dev WER %", lambda row: f"{row.dev.wer:.2f}" if row.dev else ""),
         ("test WER %", lambda row: f"{row.test.wer:.2f}" if row.test else ""),
         *((title, partial(_test, reference=name)) for name, title in _references(result)),
@@ -97,6 +100,7 @@ def notes(result: CompareResult) -> list[str]:
         "better, worse: significant in the two-sided paired test MAPSSWE at 0.05, which gives the p behind it",
         "equal: no significant difference; a set of few words cannot show a small one",
         *_about_sizes(result),
+        *about_latency(result),
     ]
     if any(row.form == "given" for row in result.rows):
         lines.append("rows that were brought along: artifacts ran in ONNX Runtime, float models in PyTorch")
@@ -157,6 +161,11 @@ def _references(result: CompareResult) -> list[tuple[str, str]]:
 def _size(row: Row, result: CompareResult) -> str:
     size = result.size(row)
     return "" if size is None else _megabytes(size, 2 if result.all_brought else 1)
+
+
+def _latency(row: Row, result: CompareResult) -> str:
+    found = result.milliseconds(row)
+    return "" if found is None else ms(found)
 
 
 def _storage(result: CompareResult) -> list[Column]:

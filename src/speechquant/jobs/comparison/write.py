@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from speechquant.artifact import storage_error
 from speechquant.errors import StorageError
+from speechquant.jobs.bench.figure import draw_latencies, latency_figure
 from speechquant.jobs.bench.write import markdown
+from speechquant.jobs.comparison.speed_tables import (
+    latency_axis,
+    latency_labels,
+    latency_rows,
+    speed_grids,
+    speed_notes,
+)
 from speechquant.jobs.comparison.tables import conditions, grids, notes
 from speechquant.report.compare import (
     ComparePage,
+    LatencyPart,
     PageTable,
     amplitude_file,
     pareto_file,
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from speechquant.jobs.comparison.result import CompareResult, Row
+    from speechquant.jobs.comparison.speeds import Speeds
     from speechquant.report.compare_amplitudes import AmplitudeFigure
 
 __all__ = ["check_folder", "flat", "write"]
@@ -51,7 +61,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write(result: CompareResult, folder: Path, figures: Sequence[AmplitudeFigure] = ()) -> tuple[Path, ...]:
-    """Write `compare.json`, `.csv`, `.md`, `.html`, and the figures with their data.
+    """Write `compare.json`, `.csv`, `.md`, `.html`, and the figures and latencies with their data.
 
     Files of these names are replaced, others in the folder stay.
 
@@ -61,10 +71,10 @@ def write(result: CompareResult, folder: Path, figures: Sequence[AmplitudeFigure
     Raises:
         StorageError: the folder cannot be written.
     """
-    page = _page(result, figures)
+    page, values, speeds = _page(result, figures), result.to_dict(), result.speeds
     files = {
-        "compare.json": json.dumps(result.to_dict(), indent=1) + "\n",
-        "compare.csv": _csv([flat(row.to_dict()) for row in result.rows]),
+        "compare.json": json.dumps(values, indent=1) + "\n",
+        "compare.csv": _csv([flat(row) for row in values["rows"]]),
         "compare.md": "\n".join(_lines(result, figures, drawn=bool(page.points))) + "\n",
         "compare.html": render_compare(page),
         **{f"{figure.key}.svg": amplitude_file(figure) for figure in figures},
@@ -73,6 +83,9 @@ def write(result: CompareResult, folder: Path, figures: Sequence[AmplitudeFigure
         files["tradeoff.svg"] = pareto_file(page)
     if figures:
         files["amplitudes.csv"] = _csv(list(_bins(figures)))
+    if speeds is not None and speeds.headline is not None:
+        files["figure2.svg"] = draw_latencies(speeds.measured, 1, latency_labels(speeds))
+        files["latency.csv"] = _csv(list(latency_rows(speeds)))
     try:
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
@@ -120,7 +133,7 @@ def _bins(figures: Sequence[AmplitudeFigure]) -> Iterator[dict[str, Any]]:
 def _points(result: CompareResult) -> tuple[TradeoffPoint, ...]:
     """Quantized rows with a size that still understand speech, by their rate on test."""
     return tuple(
-        _point(row, row.name if row.form == "given" else row.bits, result.size(row), _group(row, result))
+        _point(row, row.name if row.form == "given" else row.bits, result, _group(row, result))
         for row in result.rows
         if not row.is_float and row.test is not None and result.size(row) is not None
         if row.test.wer < _DEAF
@@ -130,7 +143,7 @@ def _points(result: CompareResult) -> tuple[TradeoffPoint, ...]:
 def _references(result: CompareResult) -> tuple[TradeoffPoint, ...]:
     """The float model, and the control."""
     rows = [*result.rows[:1], *([result.control] if result.control else [])]
-    return tuple(_point(row, row.name, result.size(row)) for row in rows if row.test is not None)
+    return tuple(_point(row, row.name, result) for row in rows if row.test is not None)
 
 
 def _group(row: Row, result: CompareResult) -> str:
@@ -140,11 +153,11 @@ def _group(row: Row, result: CompareResult) -> str:
     return row.method if row.layers == "all" else f"{row.method} {row.layers}"
 
 
-def _point(row: Row, label: str, size: int | None, group: str = "") -> TradeoffPoint:
+def _point(row: Row, label: str, result: CompareResult, group: str = "") -> TradeoffPoint:
     assert row.test is not None
-    interval = row.test.interval
-    megabytes = None if size is None else size / 1e6
-    return TradeoffPoint(label, row.test.wer, interval.low, interval.high, megabytes, group=group)
+    interval, size = row.test.interval, result.size(row)
+    costs = (None if size is None else size / 1e6, result.milliseconds(row))
+    return TradeoffPoint(label, row.test.wer, interval.low, interval.high, *costs, group=group)
 
 
 def _lines(result: CompareResult, figures: Sequence[AmplitudeFigure], *, drawn: bool) -> Iterator[str]:
@@ -156,11 +169,33 @@ def _lines(result: CompareResult, figures: Sequence[AmplitudeFigure], *, drawn: 
     for grid in grids(result):
         yield from markdown(grid)
     if drawn:
-        yield from ("", "![Word error rate against size](tradeoff.svg)")
+        yield from ("", "![Word error rate against its costs](tradeoff.svg)")
     for figure in figures:
         yield from ("", f"## {figure.title}", "", f"![{figure.title}]({figure.key}.svg)")
+    if result.speeds is not None:
+        yield from _latency(result.speeds)
     yield from ("", f"    {where.command}", "")
     yield "; ".join(conditions(result)) + "."
+
+
+def _latency(speeds: Speeds) -> Iterator[str]:
+    title = "Figure 2: latency against length of audio"
+    yield from ("", f"## {title}", "")
+    if speeds.headline is not None:
+        yield from (f"![{title}](figure2.svg)", "")
+    for line in speed_notes(speeds):
+        yield f"- {line}"
+    for grid in speed_grids(speeds):
+        yield from markdown(grid)
+
+
+def _latency_part(speeds: Speeds) -> LatencyPart:
+    measured = speeds.headline is not None
+    return LatencyPart(
+        latency_figure(speeds.measured, 1, latency_labels(speeds)) if measured else None,
+        tuple(PageTable(grid.title, grid.head, grid.rows) for grid in speed_grids(speeds)),
+        tuple(speed_notes(speeds)),
+    )
 
 
 def _page(result: CompareResult, figures: Sequence[AmplitudeFigure]) -> ComparePage:
@@ -180,6 +215,8 @@ def _page(result: CompareResult, figures: Sequence[AmplitudeFigure]) -> CompareP
         points=_points(result),
         references=_references(result),
         size="size of the file in MB" if result.all_brought else "size in MB",
+        milliseconds=latency_axis(result.speeds),
         amplitudes=tuple(figures),
+        latency=_latency_part(result.speeds) if result.speeds else None,
         warnings=where.warnings,
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from speechquant.jobs.learning.mixed import budget_of, file_size_of
-from speechquant.jobs.learning.probe import probe_speech
+from speechquant.jobs.learning.mixed import budget_of, candidates_for, costs_for, file_size_of
 from speechquant.jobs.learning.rounding import round_in_place
-from speechquant.learn.allocation import allocate, float_bytes
+from speechquant.learn.allocation import choose, float_bytes
 from speechquant.learn.mixed import stored, with_margin
 
 if TYPE_CHECKING:
@@ -35,14 +34,21 @@ def allocated(session: Session, work: Path) -> Allocation:
     """
     recipe, budget = session.recipe, budget_of(session.recipe)
     assert budget is not None
-    if recipe.rounding == "nearest":
-        return _chosen(session, budget, work)
     model, size = session.model, file_size_of(session.model)
+    candidates = candidates_for(session)
+    costs = costs_for(session, candidates, recipe.criterion, work)
+
+    def chosen(target: Budget) -> Allocation:
+        with session.timed("allocate"):
+            return choose(model, candidates, costs, budget=target, criterion=recipe.criterion, file_size=size)
+
+    if recipe.rounding == "nearest":
+        return chosen(budget)
     most = budget.file_bytes(float_bytes(model))
     before = {name: tensor.numpy().copy() for name, tensor in model.module.state_dict().items()}
     target = with_margin(budget)
     for attempt in range(_ATTEMPTS):
-        found = _chosen(session, target, work)
+        found = chosen(target)
         round_in_place(session, found.table, work)
         taken = size(found.table)
         if most is None or taken <= most:
@@ -53,25 +59,3 @@ def allocated(session: Session, work: Path) -> Allocation:
         model.load_tensors(before)
         target = with_margin(target, most / taken)
     return replace(found, budget=budget, choices=stored(model, found))
-
-
-def _chosen(session: Session, budget: Budget, work: Path) -> Allocation:
-    recipe = session.recipe
-    granularity, group_size = recipe.weight_form
-    with session.progress.stage("allocate") as advance, session.timed("allocate"):
-        return allocate(
-            session.model,
-            probe_speech(session),
-            budget=budget,
-            criterion=recipe.criterion,
-            rule=recipe.rule,
-            bits=recipe.candidates,
-            code=recipe.code,
-            granularity=granularity,
-            group_size=group_size,
-            method=recipe.weights,
-            file_size=file_size_of(session.model),
-            seed=recipe.seed,
-            work=work,
-            on_step=advance,
-        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechquant import report
 from speechquant.artifact import package_versions
 from speechquant.jobs.coverage import shown_coverage
+from speechquant.jobs.learning.sites import activation_sites, weight_sites
 from speechquant.jobs.quantization.figures import rounding_figures
 from speechquant.jobs.surroundings import peak_rss_mb
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from speechquant.jobs.learning.proof import Proof
     from speechquant.jobs.learning.session import Session, StageRun
 
-__all__ = ["describe", "joined", "model_name", "page"]
+__all__ = ["describe", "joined", "model_name", "page", "with_storage"]
+
+_FLOAT = "float control"
 
 
 def describe(
@@ -102,7 +106,7 @@ def joined(stages: Sequence[StageRun]) -> tuple[dict[str, Any], ...]:
 
 def _bits(recipe: LearnRecipe, found: Compressed) -> str:
     if found.allocation is not None:
-        return f"w{found.allocation.average_bits:.2f}a16"
+        return f"w{found.allocation.average_bits:.2f}a{recipe.activation_bits or 16}"
     return "float" if found.table is None else recipe.bits
 
 
@@ -141,20 +145,27 @@ def page(
     """What the report page shows."""
     recipe = session.recipe
     command = f"speechquant learn --recipe {shlex.quote(str(recipe.output / 'recipe.yaml'))}"
-    engines = proof.engines
+    engines, systems = proof.engines, _systems(session, proof, metrics)
+    sizes = report.Sizes(engines.bytes["float"], engines.bytes["quantized"]) if engines else None
+    bits = metrics["bits"].upper()
     return report.ReportData(
-        title=f"{metrics['model']}, {metrics['bits'].upper()} by {recipe.method}",
+        title=f"{metrics['model']}, {_FLOAT if found.table is None else f'{bits} by {recipe.method}'}",
         model=metrics["model"],
         method=recipe.method,
-        bits=metrics["bits"].upper(),
+        bits="float32" if found.table is None else bits,
+        subject="trained" if found.table is None else "quantized",
         references=proof.reported["float"].references,
-        systems=_systems(session, proof, metrics),
-        sizes=report.Sizes(engines.bytes["float"], engines.bytes["quantized"]) if engines else None,
+        systems=systems,
+        histograms=activation_sites(session, found),
+        weights=weight_sites(session, found),
+        tradeoff=() if sizes is None else _tradeoff(systems, sizes),
+        sizes=sizes,
         coverage=(
             None
             if engines is None or found.table is None
             else shown_coverage(session.model, found.table, engines.coverage)
         ),
+        matrix_bits=_matrix_bits(found),
         transcripts=_transcripts(session, proof),
         normalizer=session.evaluator.normalizer,
         learning=tuple(rows),
@@ -165,6 +176,42 @@ def page(
         seconds=metrics["seconds"],
         peak_rss_mb=metrics["peak_rss_mb"],
         command=command,
+    )
+
+
+def with_storage(data: report.ReportData, found: Compressed, storage: Mapping[str, Any]) -> report.ReportData:
+    """The page's data with what the file of weights takes, where to make it small was the job."""
+    if found.allocation is None:
+        return data
+    stored = report.StoredWeights(
+        storage["float_bytes"],
+        storage["stored_bytes"],
+        storage["packed_bytes"],
+        found.allocation.average_bits,
+        storage["average_bits"],
+    )
+    sizes = report.Sizes(stored.float_bytes, stored.stored_bytes)
+    return replace(data, stored=stored, tradeoff=_tradeoff(data.systems, sizes))
+
+
+def _matrix_bits(found: Compressed) -> tuple[report.MatrixBits, ...]:
+    choices = () if found.allocation is None else found.allocation.choices
+    return tuple(report.MatrixBits(c.layer, c.module, c.bits) for c in choices)
+
+
+def _tradeoff(systems: Sequence[report.System], sizes: report.Sizes) -> tuple[report.TradeoffPoint, ...]:
+    """The systems on the test set. Simulation and engine have the same integers, so the same size."""
+    return tuple(
+        report.TradeoffPoint(
+            item.label,
+            item.wer,
+            item.low,
+            item.high,
+            (sizes.float_bytes if item.key == "float" else sizes.quantized_bytes) / 1e6,
+            key=item.key,
+        )
+        for item in systems
+        if item.dataset == "test"
     )
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from speechquant.artifact import ArtifactContents, save_artifact, staged_folder
 from speechquant.evaluation import EvaluationStore, Evaluator
-from speechquant.jobs.learning.figures import describe, joined, page
+from speechquant.jobs.learning.figures import describe, joined, page, with_storage
 from speechquant.jobs.learning.methods import compress
 from speechquant.jobs.learning.proof import prove_float, prove_quantized, reference
 from speechquant.jobs.learning.roles import open_roles
-from speechquant.jobs.learning.session import HISTORY, Session
+from speechquant.jobs.learning.session import HISTORY, Session, vain_settings
 from speechquant.jobs.progress import Silent
 from speechquant.jobs.quantization.figures import license_of
 from speechquant.jobs.scratch import scratch_folder
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from speechquant.jobs.learning.methods import Compressed
     from speechquant.jobs.learning.proof import Proof
     from speechquant.jobs.progress import Progress
-    from speechquant.report import ReportData
+    from speechquant.report import MatrixBits, ReportData
 
 __all__ = ["LearnOutcome", "learn"]
 
@@ -76,8 +76,8 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
     roles = open_roles(recipe)
     model = load_model(resolve_model(recipe.model))
     work, seconds, origin = work_folder(recipe.output), dict[str, float](), model.signature
-    for warning in roles.warnings:
-        listener.note(warning)
+    for note in (*roles.warnings, *vain_settings(recipe, model)):
+        listener.note(note)
     with EvaluationStore(work / "evaluations.sqlite") as store:
         normalizer = recipe.normalizer or ("whisper-english" if model.writes_punctuation else "upper")
         evaluator = Evaluator(normalizer, store, strict=recipe.strict, seed=recipe.seed)
@@ -100,7 +100,7 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
             check = before.get("check", before["dev"])
             metrics = describe(session, proof, found, rows=rows, seconds=seconds, float_check=check)
             data = page(session, proof, found, metrics, rows=rows, float_check=check)
-            kept = _records(found, rows, check.wer, scratch)
+            kept = _records(found, rows, check.wer, data.matrix_bits, scratch)
             with listener.stage("save"):
                 if found.table is None:
                     _save_float(session, metrics, data, kept)
@@ -109,7 +109,9 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
                         session, found, metrics=metrics, data=data, scratch=scratch, kept=kept, origin=origin
                     )
                     # It adds bits and bytes of the file.
-                    metrics |= {"storage": save_artifact(contents, recipe.output).metrics["storage"]}
+                    saved = save_artifact(contents, recipe.output).metrics["storage"]
+                    metrics |= {"storage": saved}
+                    data = with_storage(data, found, saved)
     verdict = judge(data)
     return LearnOutcome(
         recipe.output, work, f"{verdict.headline}. {verdict.sentence}", verdict.caveats, metrics, proof
@@ -117,7 +119,11 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
 
 
 def _records(
-    found: Compressed, rows: Sequence[Mapping[str, Any]], float_wer: float, folder: Path
+    found: Compressed,
+    rows: Sequence[Mapping[str, Any]],
+    float_wer: float,
+    bits: Sequence[MatrixBits],
+    folder: Path,
 ) -> tuple[Path, ...]:
     """Files about the way to the result, written to `folder`."""
     texts = {}
@@ -126,9 +132,7 @@ def _records(
         texts[CURVE] = learning_file(rows, float_wer)
     if found.allocation is not None:
         texts[ALLOCATION] = json.dumps(found.allocation.record(), indent=1) + "\n"
-        texts[BITS] = bits_file(
-            [(c.layer, c.module, c.bits) for c in found.allocation.choices], rows if found.stages else ()
-        )
+        texts[BITS] = bits_file(bits, rows if found.stages else ())
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return tuple(folder / name for name in texts)
@@ -162,7 +166,7 @@ def _contents(
         data_signatures={role: c.signature for role, c in corpora.items() if c is not None},
         recipe=data.recipe_yaml,
         onnx=scratch / "quantized",
-        report=render(data),
+        report=lambda storage: render(with_storage(data, found, storage.figures())),
         license_name=license_of(model.folder),
         rounding=recipe.rounding,
         searched=() if found.allocation is None else found.allocation.searched,
@@ -176,6 +180,7 @@ def _save_float(session: Session, metrics: Mapping[str, Any], data: ReportData, 
         for path in kept:
             shutil.copyfile(path, folder / path.name)
         (folder / "recipe.yaml").write_text(data.recipe_yaml, encoding="utf-8")
+        (folder / "report.html").write_text(render(data), encoding="utf-8")
         text = json.dumps(metrics, indent=1, ensure_ascii=False)
         (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
 

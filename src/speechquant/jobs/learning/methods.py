@@ -11,15 +11,15 @@ from speechquant.jobs.learning.allocation import allocated
 from speechquant.jobs.learning.mixed import one_stage, two_stage, uniform
 from speechquant.jobs.learning.rounding import round_in_place
 from speechquant.jobs.learning.session import Stage
-from speechquant.jobs.learning.start import start_table
+from speechquant.jobs.learning.start import activation_ranges, start_table
 from speechquant.learn.qat import Quantizers, shared_inputs
+from speechquant.numerics import ScaleTable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from speechquant.jobs.learning.session import Session, StageRun
     from speechquant.learn.allocation import Allocation
-    from speechquant.numerics import ScaleTable
 
 __all__ = ["Compressed", "compress"]
 
@@ -55,12 +55,15 @@ def compress(session: Session, work: Path) -> Compressed:
         quantizers = _quantizers(session, work)
         run = session.train(work, quantizers, plain)
         return _compressed(session, quantizers.table(), (run,))
+    # Of the float model, and first: an artifact that does not fit is noticed before the long training.
+    inputs = _inputs(session)
+    stages: tuple[StageRun, ...] = ()
     if method == "allocate":
         allocation = allocated(session, work)
-        return _compressed(session, allocation.table, (), allocation)
-    learn = {"one-stage": one_stage, "two-stage": two_stage, "uniform": uniform}[method]
-    allocation, stages = learn(session, work)
-    return _compressed(session, allocation.table, stages, allocation)
+    else:
+        learn = {"one-stage": one_stage, "two-stage": two_stage, "uniform": uniform}[method]
+        allocation, stages = learn(session, work)
+    return _compressed(session, allocation.table.merged(inputs), stages, allocation)
 
 
 def _compressed(
@@ -71,6 +74,17 @@ def _compressed(
 ) -> Compressed:
     seconds = {**session.seconds, **{run.stage.name: run.seconds for run in stages}}
     return Compressed(table, stages, allocation, seconds)
+
+
+def _inputs(session: Session) -> ScaleTable:
+    """The scales of activations behind a search of bits; none where activations stay in float."""
+    recipe = session.recipe
+    if recipe.activation_bits is None:
+        return ScaleTable({})
+    with session.timed("calibrate"):
+        return activation_ranges(
+            session.model, session.roles.train, recipe, session.progress, recipe.activation_bits
+        )
 
 
 def _quantizers(session: Session, work: Path) -> Quantizers:

@@ -9,7 +9,7 @@ from speechquant.artifact.weights import file_bytes
 from speechquant.jobs.learning.probe import probe_speech
 from speechquant.jobs.learning.rounding import round_in_place
 from speechquant.jobs.learning.session import Stage
-from speechquant.learn.allocation import Budget, candidates_of, sensitivities
+from speechquant.learn.allocation import Budget, candidates_of, cost_key, sensitivities
 from speechquant.learn.mixed import (
     Annealing,
     BitChoice,
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from speechquant.models import SpeechModel
     from speechquant.numerics import ScaleTable
 
-__all__ = ["budget_of", "file_size_of", "one_stage", "two_stage", "uniform"]
+__all__ = ["budget_of", "candidates_for", "costs_for", "file_size_of", "one_stage", "two_stage", "uniform"]
 
 
 def uniform(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, ...]]:
     """Quantization-aware training with the most bits that all searched matrices can have at once."""
-    candidates, budget = _candidates(session), budget_of(session.recipe)
+    candidates, budget = candidates_for(session), budget_of(session.recipe)
     assert budget is not None
     room = room_of(session.model, candidates, budget, file_size_of(session.model))
     width = uniform_bits(candidates, room, budget)
@@ -55,7 +55,7 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
     The rest of the training begins a schedule of its own behind it.
     """
     recipe, model = session.recipe, session.model
-    candidates, budget = _candidates(session), budget_of(recipe)
+    candidates, budget = candidates_for(session), budget_of(recipe)
     choice = _choice(session, candidates, work)
     quantizers = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
     search_updates, nearest = _search_updates(recipe), recipe.rounding == "nearest"
@@ -93,7 +93,7 @@ def one_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun,
 def two_stage(session: Session, work: Path) -> tuple[Allocation, tuple[StageRun, ...]]:
     """Learn bits as in one stage, throw the weights away, and train the float model anew with these bits."""
     recipe, model = session.recipe, session.model
-    candidates, budget = _candidates(session), budget_of(recipe)
+    candidates, budget = candidates_for(session), budget_of(recipe)
     choice = _choice(session, candidates, work)
     before = {name: tensor.numpy().copy() for name, tensor in model.module.state_dict().items()}
     search = MixedWeights.searching(model, candidates, choice, learned=_learned(recipe))
@@ -132,7 +132,8 @@ def file_size_of(model: SpeechModel) -> Callable[[ScaleTable], int]:
     return size
 
 
-def _candidates(session: Session) -> Candidates:
+def candidates_for(session: Session) -> Candidates:
+    """The matrices whose bits the recipe searches, at all bits that it lets them have."""
     recipe = session.recipe
     granularity, group_size = recipe.weight_form
     with session.progress.stage("candidates") as advance, session.timed("candidates"):
@@ -159,21 +160,38 @@ def _choice(session: Session, candidates: Candidates, work: Path) -> BitChoice:
     )
     in_bytes = room is not None and room.in_bytes
     # Without a budget there is no best assignment to begin near.
-    costs = None if room is None or recipe.bit_start == "even" else _costs(session, candidates, work)
+    even = room is None or recipe.bit_start == "even"
+    costs = None if even else costs_for(session, candidates, recipe.bit_start, work)
     return BitChoice(groups_of(candidates, recipe.unit, in_bytes=in_bytes), plan, costs)
 
 
-def _costs(session: Session, candidates: Candidates, work: Path) -> Mapping[str, Mapping[float, float]]:
-    recipe = session.recipe
-    with session.progress.stage("sensitivities") as advance, session.timed("sensitivities"):
+def costs_for(
+    session: Session, candidates: Candidates, criterion: str, work: Path
+) -> Mapping[str, Mapping[float, float]]:
+    """What every matrix costs at each number of bits, by module; kept in `work`.
+
+    The first process measures, and the others find what it has kept.
+
+    Raises:
+        DataError: no utterance can be used.
+        StorageError: `work` cannot be written to.
+    """
+    model, seed, speech = session.model, session.recipe.seed, probe_speech(session)
+    key = cost_key(model, candidates, speech, criterion=criterion, seed=seed)
+    with (
+        session.progress.stage("sensitivities") as advance,
+        session.timed("sensitivities", f"sensitivities|{key}") as saved,
+        session.accelerator.main_process_first(),
+    ):
         return sensitivities(
-            session.model,
+            model,
             candidates,
-            probe_speech(session),
-            criterion=recipe.bit_start,
-            seed=recipe.seed,
+            speech,
+            criterion=criterion,
+            seed=seed,
             work=work,
             on_step=advance,
+            on_saved=saved,
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from speechquant.data import Corpus, check_roles, with_text
+from speechquant.errors import DataError
 from speechquant.jobs.sources import resolve_corpus
 
 if TYPE_CHECKING:
@@ -38,16 +39,30 @@ def open_roles(recipe: LearnRecipe) -> Roles:
             recordings serve in two roles.
     """
     seed, learns_text = recipe.seed, recipe.task_weight > 0 and recipe.method != "allocate"
-    train = resolve_corpus(recipe.train, name="train", require_text=learns_text)
-    train = _part(train, recipe.train_minutes, seed)
-    dev = _part(resolve_corpus(recipe.dev, name="dev", require_text=True), recipe.dev_minutes, seed)
+    train = _part(resolve_corpus(recipe.train, name="train"), recipe.train_minutes, seed)
+    dev = _part(resolve_corpus(recipe.dev, name="dev"), recipe.dev_minutes, seed)
     test = None
     if recipe.test is not None:
-        test = _part(resolve_corpus(recipe.test, name="test", require_text=True), recipe.test_minutes, seed)
+        test = _part(resolve_corpus(recipe.test, name="test"), recipe.test_minutes, seed)
     for corpus in (*([train] if learns_text else []), dev, *([test] if test else [])):
-        with_text(corpus, corpus.name, strict=recipe.strict)
+        _check_text(corpus, recipe)
     warnings = check_roles(None, dev, test, train=train, allow_overlap=recipe.allow_overlap)
     return Roles(train, dev, _part(dev, recipe.check_minutes, seed), test, tuple(warnings))
+
+
+def _check_text(corpus: Corpus, recipe: LearnRecipe) -> None:
+    if not corpus.has_text:
+        if corpus.name != "train":
+            advice = "they are needed to measure the WER"
+        elif recipe.method == "float":
+            advice = "the float control learns from nothing else"
+        else:
+            advice = "or do without them in the training by --task-weight 0"
+        raise DataError(
+            f"{getattr(recipe, corpus.name)}: the {corpus.name} set has no transcripts; add .txt files or a column "
+            f"named text, {advice}"
+        )
+    with_text(corpus, corpus.name, strict=recipe.strict)
 
 
 def _part(corpus: Corpus, minutes: float | None, seed: int) -> Corpus:

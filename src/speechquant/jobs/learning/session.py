@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from speechquant.errors import DataError, RecipeError
 from speechquant.evaluation import Evaluator
+from speechquant.jobs.learning.clock import Clock, Told
 from speechquant.jobs.learning.texts import plain_targets, spell
+from speechquant.jobs.surroundings import work_folder
 from speechquant.learn.mixed import MixedWeights
 from speechquant.learn.training import (
     LossWeights,
@@ -30,7 +31,7 @@ from speechquant.learn.training import (
 from speechquant.simulation import quantized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -45,12 +46,15 @@ if TYPE_CHECKING:
     from speechquant.metrics import WordErrors
     from speechquant.models import SpeechModel
 
-__all__ = ["HISTORY", "Session", "Stage", "StageRun"]
+__all__ = ["HISTORY", "Session", "Stage", "StageRun", "vain_settings"]
 
-HISTORY = "history.jsonl"
+HISTORY, SECONDS = "history.jsonl", "seconds.json"
 
 # Of no influence on the weights that a run ends with: gradient checkpointing repeats the very same operations.
 _INDIFFERENT = {"output", "test", "test_minutes", "strict", "allow_overlap", "gradient_checkpointing"}
+
+# Its results are in the work folder whenever it reports progress.
+_REPORTS_WHAT_IS_KEPT = "round weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +92,21 @@ class StageRun:
         return float(sum(row.get("seconds", 0.0) for row in self.rows))
 
 
+def vain_settings(recipe: LearnRecipe, model: SpeechModel) -> tuple[str, ...]:
+    """What the recipe asks for in so many words and the model's family cannot do, one line each."""
+    asked = "spec_augment" in recipe.model_fields_set and recipe.spec_augment and recipe.method != "allocate"
+    if not asked or hasattr(model.config, "apply_spec_augment"):
+        return ()
+    return (f"--spec-augment does nothing: transformers has no SpecAugment for {model.model_type} models",)
+
+
 @dataclass(eq=False)
 class Session:
     """What the steps of a job share.
 
-    `seconds` are those of steps that are no training; `teacher` is the float network as it was before anything
-    changed it, None where nothing is learned from it. `rounding_errors` are those that rounding by speech left at its
-    end, by weight.
+    `seconds` are those of steps that are no training, whatever interruptions lay between; `teacher` is the float
+    network as it was before anything changed it, None where nothing is learned from it. `rounding_errors` are those
+    that rounding by speech left at its end, by weight.
 
     Raises:
         RecipeError: the recipe asks for gradient checkpointing, which the model's family does not support.
@@ -108,11 +120,15 @@ class Session:
     accelerator: Accelerator
     skipped: tuple[Skipped, ...] = ()
     utterances: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
     teacher: Any = field(init=False, default=None)
     rounding_errors: Mapping[str, Reconstruction] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        first = self.accelerator.is_main_process
+        self._clock = Clock(work_folder(self.recipe.output) / SECONDS if first else None)
+        self._reported: Callable[[], None] | None = None
+        self._rounds = 0
+        self.progress = Told(self.progress, lambda: self._reported() if self._reported else None)
         supported = getattr(self.model.module, "supports_gradient_checkpointing", False)
         if self.recipe.gradient_checkpointing and not supported:
             raise RecipeError(
@@ -122,12 +138,24 @@ class Session:
         if self.recipe.distillation and self.recipe.method != "allocate":
             self.teacher = copy.deepcopy(self.model.module)
 
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """What steps took."""
+        return self._clock.seconds
+
     @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        """Add what the block takes to what is kept under a name."""
-        start = time.perf_counter()
-        yield
-        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
+    def timed(self, step: str, key: str | None = None) -> Iterator[Callable[[], None]]:
+        """Add what the block takes to the seconds of a step, as `Clock.timed` does; rounding has a key by itself."""
+        reports = step == _REPORTS_WHAT_IS_KEPT
+        if reports:
+            self._rounds += 1
+            key = f"{step}|{self._rounds}|{self._digest()}"
+        with self._clock.timed(step, key) as saved:
+            self._reported = saved if reports else None
+            try:
+                yield saved
+            finally:
+                self._reported = None
 
     def train(self, work: Path, quantizers: FakeQuantizers | None, stage: Stage) -> StageRun:
         """Train the model in place, with quantizers or as the float control; these are on the CPU afterwards."""
@@ -158,14 +186,19 @@ class Session:
 
     def signature(self, stage: Stage, quantizers: FakeQuantizers | None) -> str:
         """SHA-256 of everything that decides the weights, but for the machine."""
+        return self._digest(
+            stage=[stage.name, stage.steps, stage.judge_from, stage.first, stage.weights],
+            start=None if quantizers is None else quantizers.table().signature,
+        )
+
+    def _digest(self, **more: Any) -> str:
         kept = {k: v for k, v in self.recipe.model_dump(mode="json").items() if k not in _INDIFFERENT}
         kept |= {
-            "stage": [stage.name, stage.steps, stage.judge_from, stage.first, stage.weights],
             "model": self.model.results_signature,
             "train": self.roles.train.signature,
             "check": self.roles.check.signature,
-            "start": None if quantizers is None else quantizers.table().signature,
             "processes": self.accelerator.num_processes,
+            **more,
         }
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from speechquant.models import SpeechModel
     from speechquant.numerics import Site
 
-__all__ = ["calibration_part", "start_table"]
+__all__ = ["activation_ranges", "calibration_part", "start_table"]
 
 _CALIBRATION_UTTERANCES = 32
 
@@ -30,8 +30,21 @@ _CALIBRATION_UTTERANCES = 32
 def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress: Progress) -> ScaleTable:
     """Weight scales per output channel with the least squared error, and activation scales per tensor.
 
-    Activation ranges are those of the recipe's artifact, for whatever bits it was made, or come from
-    calibration on some utterances of the training speech.
+    Raises:
+        SpeechquantError: see `activation_ranges`.
+    """
+    weight_bits, bits = recipe.bit_widths
+    weights = weight_table(model, _wanted(model, recipe), bits=weight_bits, method="mse")
+    return weights.merged(activation_ranges(model, train, recipe, progress, bits))
+
+
+def activation_ranges(
+    model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress: Progress, bits: int
+) -> ScaleTable:
+    """Activation scales per tensor of the layers that `--include` and `--exclude` leave.
+
+    They are those of the recipe's artifact, for whatever bits it was made, or come from calibration on some
+    utterances of the training speech.
 
     Raises:
         RecipeError: no layer is left to quantize.
@@ -39,10 +52,8 @@ def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress
         DataError: no utterance can be used for the calibration.
     """
     sites = _wanted(model, recipe)
-    weight_bits, bits = recipe.bit_widths
-    weights = weight_table(model, sites, bits=weight_bits, method="mse")
     if recipe.start is not None:
-        return weights.merged(_kept_ranges(model, sites, recipe.start, bits))
+        return _kept_ranges(model, sites, recipe.start, bits)
     options = (
         {"percentile": recipe.percentile} if "percentile" in calibrator_options(recipe.calibrator) else {}
     )
@@ -57,8 +68,7 @@ def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress
 
         waves = usable_waves(part, strict=recipe.strict)
         histograms = observe(model, waves, on_wave=step)
-    found = activation_table(sites, histograms=histograms, calibrator=recipe.calibrator, bits=bits, **options)
-    return weights.merged(found)
+    return activation_table(sites, histograms=histograms, calibrator=recipe.calibrator, bits=bits, **options)
 
 
 def calibration_part(train: Corpus, seed: int) -> Corpus:

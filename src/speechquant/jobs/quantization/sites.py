@@ -65,7 +65,7 @@ def weight_sites(bench: Workbench, findings: Findings) -> tuple[report.WeightSit
                 entry.site.layer,
                 entry.site.module,
                 entry.spec.bits,
-                _sharing(entry.spec),
+                scale_sharing(entry.spec),
                 int(entry.scale.size),
                 None if error is None else error.nearest,
                 None if error is None else error.rounded,
@@ -88,7 +88,7 @@ def _entries(bench: Workbench, findings: Findings, role: Role) -> list[Entry]:
     return sorted(entries, key=lambda entry: bench.layers.index(entry.site.layer))
 
 
-def _sharing(spec: QuantSpec) -> str:
+def scale_sharing(spec: QuantSpec) -> str:
     if spec.granularity == "group":
         return f"{spec.group_size} weights"
     return "output channel" if spec.granularity == "channel" else "tensor"

@@ -16,7 +16,7 @@ from speechquant.learn.allocation.hessian import Hessian, traces
 from speechquant.learn.allocation.kl import OutputDivergence
 from speechquant.learn.allocation.programme import solve
 from speechquant.learn.allocation.result import Allocation, Choice
-from speechquant.learn.allocation.run import allocate, choose, float_bytes, sensitivities
+from speechquant.learn.allocation.run import allocate, choose, cost_key, float_bytes, sensitivities
 from speechquant.learn.allocation.speech import Speech
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "bits_of",
     "candidates_of",
     "choose",
+    "cost_key",
     "criterion",
     "criterion_names",
     "float_bytes",

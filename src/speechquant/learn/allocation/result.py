@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Allocation", "Choice"]
 
+_NOT_MEASURED = {"learned", "uniform"}
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -57,8 +59,13 @@ class Allocation:
         return sum(c.bits * c.weights for c in self.choices) / sum(c.weights for c in self.choices)
 
     @property
-    def predicted(self) -> float:
-        """The sum of the costs: the divergence of the output in nats per position, if costs just added up."""
+    def predicted(self) -> float | None:
+        """The sum of the costs: the divergence of the output in nats per position, if costs just added up.
+
+        None where no criterion measured them: what learned bits have are distances of logits.
+        """
+        if self.criterion in _NOT_MEASURED:
+            return None
         return sum(c.costs.get(c.bits, 0.0) for c in self.choices)
 
     @property

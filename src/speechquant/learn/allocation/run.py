@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from speechquant.models import SpeechModel
     from speechquant.numerics import Code, Granularity, ScaleTable, WeightMethod
 
-__all__ = ["VERSION", "allocate", "choose", "float_bytes", "sensitivities"]
+__all__ = ["VERSION", "allocate", "choose", "cost_key", "float_bytes", "sensitivities"]
 
 VERSION = 1
 """Raise it with every change of a criterion after which the same speech gives other costs."""
@@ -111,10 +111,15 @@ def sensitivities(
     seed: int = 0,
     work: Path | None = None,
     on_step: Advance = silent,
+    on_saved: Callable[[], None] = lambda: None,
 ) -> Costs:
-    """The cost of every matrix by module and bits; arguments as in `allocate`."""
+    """The cost of every matrix by module and bits; arguments as in `allocate`.
+
+    `on_saved` is called whenever what was measured so far is in `work`.
+    """
     chosen = known_criterion(criterion, **(options or {}))
-    path = work / f"costs-{_key(model, candidates, audio, repr(chosen), seed)[:16]}.json" if work else None
+    key = cost_key(model, candidates, audio, criterion=criterion, options=options, seed=seed)
+    path = work / f"costs-{key[:16]}.json" if work else None
     costs = _load(path) if path else {}
     missing = [m for m in candidates.matrices if costs.get(m.site.module, {}).keys() != m.entries.keys()]
     if missing:
@@ -122,6 +127,7 @@ def sensitivities(
             costs[module] = dict(cost)
             if path:
                 _save(path, costs)
+                on_saved()
     return {m.site.module: costs[m.site.module] for m in candidates.matrices}
 
 
@@ -193,14 +199,17 @@ def _within(
     raise RecipeError(f"{budget} is not possible; the smallest file has {smallest / 1e6:.3f} MB")
 
 
-def _key(
+def cost_key(
     model: SpeechModel,
     candidates: Candidates,
     audio: Sequence[NDArray[np.float32]],
-    method: str,
-    seed: int,
+    *,
+    criterion: str,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> str:
-    """SHA-256 of everything that decides the costs."""
+    """SHA-256 of everything that decides the costs; arguments as in `allocate`."""
+    method = repr(known_criterion(criterion, **(options or {})))
     digest = hashlib.sha256(f"{VERSION}|{model.results_signature}|{method}|{seed}".encode())
     for matrix in candidates.matrices:
         for bits, entry in matrix.entries.items():

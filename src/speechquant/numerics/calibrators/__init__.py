@@ -14,7 +14,6 @@ from speechquant.numerics.calibrators.base import (
 from speechquant.numerics.calibrators.entropy import Entropy
 from speechquant.numerics.calibrators.max import Max
 from speechquant.numerics.calibrators.mse import Mse
-from speechquant.numerics.calibrators.mse_grid import mse_curve
 from speechquant.numerics.calibrators.percentile import Percentile
 from speechquant.numerics.calibrators.stablequant import StableQuant
 
@@ -31,7 +30,6 @@ __all__ = [
     "calibrator",
     "calibrator_names",
     "calibrator_options",
-    "mse_curve",
     "register",
     "threshold",
 ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from speechquant.numerics.histogram import Histogram
 
-__all__ = ["best_scales", "clipped_bins", "mse_curve"]
+__all__ = ["best_scales", "clipped_bins"]
 
 _CHUNK = 32
 
@@ -58,23 +58,6 @@ def best_scales(
     widths = np.array([histogram.width for histogram in histograms])
     scales: list[float] = ((best + 0.5) * widths / QuantSpec(bits).qmax).tolist()
     return scales
-
-
-def mse_curve(
-    histogram: Histogram, bits: int, cutoff: float = 0.0, start_bin: int = 1, *, fold: bool = False
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """All candidate scales, ascending, and the mean squared error per counted value, both (candidates,).
-
-    The error is e_i of Algorithm 2 with another constant factor: per value instead of per bin.
-    """
-    end = clipped_bins(histogram, cutoff)
-    masses = _masses([histogram], np.array([end]), fold=fold)
-    qmax = QuantSpec(bits).qmax
-    first = min(start_bin, end) - 1
-    errors = _errors(masses, np.array([end]), start_bin, qmax)[0, first:]
-    unit = histogram.width / (2 * qmax)
-    scales = (np.arange(first, end) + 0.5) * histogram.width / qmax
-    return scales, errors * unit**2 / max(masses.sum(), 1.0)
 
 
 def _masses(histograms: Sequence[Histogram], ends: NDArray[np.int64], *, fold: bool) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speechquant.report.plots.bits import draw_bit_history, draw_bits
 from speechquant.report.plots.cutoffs import draw_cutoffs
 from speechquant.report.plots.histogram import MARKERS, draw_site, marker_of
 from speechquant.report.plots.latency import draw_latency
@@ -13,6 +14,8 @@ from speechquant.report.plots.whiskers import draw_systems
 
 __all__ = [
     "MARKERS",
+    "draw_bit_history",
+    "draw_bits",
     "draw_cutoffs",
     "draw_latency",
     "draw_learning",

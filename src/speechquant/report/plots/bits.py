@@ -12,7 +12,10 @@ from speechquant.report.plots.scales import LinearScale
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["bits_file", "draw_bits"]
+    from speechquant.report.data import MatrixBits
+    from speechquant.report.plots.canvas import Anchor
+
+__all__ = ["bits_file", "draw_bit_history", "draw_bits"]
 
 _CELL, _LABEL, _GAP, _CURVE = 26, 120, 34, 150
 _FEWEST, _MOST = 2, 8
@@ -24,11 +27,11 @@ stroke-width:1.6}.b2{fill:#e3eefb}.b3{fill:#b9d4f1}.b4{fill:#85b3e3}.b5{fill:#5d
 {stroke:#333}.curve{stroke:#7db0ff}}
 """
 
-Choice = tuple[str, str, float]
-"""Layer, module and bits."""
+# Of the picture over time: so many evaluations at most, and the height of all matrices.
+_COLUMNS, _LEAST_ROW, _MOST_ROW, _TALL = 60, 2, 14, 480
 
 
-def draw_bits(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]], width: int) -> str:
+def draw_bits(choices: Sequence[MatrixBits], rows: Sequence[Mapping[str, Any]], width: int) -> str:
     """A row of cells per layer, and below it the average bits by update where they were learned.
 
     Args:
@@ -37,14 +40,14 @@ def draw_bits(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]], widt
         width: in pixels, if the rows need no more.
     """
     layers: dict[str, list[tuple[str, float]]] = {}
-    for layer, module, bits in choices:
-        layers.setdefault(layer, []).append((module, bits))
+    for choice in choices:
+        layers.setdefault(choice.layer, []).append((choice.module, choice.bits))
     points = [(row["step"], row["average_bits"]) for row in rows if "average_bits" in row]
     below = _GAP + _CELL * len(layers)
     most = max((len(cells) for cells in layers.values()), default=0)
     size = (max(width, _LABEL + _CELL * most + 4), below + (_GAP + _CURVE + 40 if points else 8))
     canvas = Canvas(*size, "Bits of every matrix by layer")
-    canvas.text((0, 14), "bits of the matrices of each layer, in the order of the model")
+    _shades(canvas)
     for index, (layer, cells) in enumerate(layers.items()):
         top = _GAP - 6 + _CELL * index
         canvas.text((0, top + 17), layer)
@@ -60,10 +63,50 @@ def draw_bits(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]], widt
     return canvas.markup()
 
 
-def bits_file(choices: Sequence[Choice], rows: Sequence[Mapping[str, Any]] = (), width: int = 760) -> str:
+def draw_bit_history(rows: Sequence[Mapping[str, Any]], width: int) -> str:
+    """Expected bits of every matrix at every evaluation of a search, as shades.
+
+    Args:
+        rows: lines of the history; those with `bits`, by module, are drawn, at most 60 of them, evenly chosen.
+        width: in pixels.
+    """
+    known = [row for row in rows if "bits" in row]
+    places = sorted(
+        {round(i * (len(known) - 1) / max(1, min(len(known), _COLUMNS) - 1)) for i in range(_COLUMNS)}
+    )
+    shown = [known[place] for place in places if place < len(known)]
+    modules = list(dict.fromkeys(module for row in shown for module in row["bits"]))
+    high = min(max(_TALL // max(1, len(modules)), _LEAST_ROW), _MOST_ROW)
+    bottom = _GAP + high * len(modules)
+    canvas = Canvas(width, bottom + 40, "Expected bits of every matrix by update")
+    _shades(canvas)
+    wide = (width - 16) / max(1, len(shown))
+    for column, row in enumerate(shown):
+        left = 8 + wide * column
+        for line, module in enumerate(modules):
+            if (bits := row["bits"].get(module)) is not None:
+                tip = f"{module}, update {row['step']}: {bits:.2g} bits"
+                canvas.rect((left, _GAP + high * line), (wide - 1, high), f"b{_shade(bits)}", tip)
+    for column in {0, len(shown) // 2, len(shown) - 1} if shown else ():
+        where = 8 + wide * (column + 0.5)
+        anchor: Anchor = "start" if column == 0 else "end" if column == len(shown) - 1 else "middle"
+        canvas.text((where, bottom + 18), f"update {shown[column]['step']}", "label", anchor)
+    return canvas.markup()
+
+
+def bits_file(choices: Sequence[MatrixBits], rows: Sequence[Mapping[str, Any]] = (), width: int = 760) -> str:
     """The same as the text of an SVG file."""
     opening, rest = draw_bits(choices, rows, width).split(">", 1)
     return f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{_STYLE}</style>{rest}\n'
+
+
+def _shades(canvas: Canvas) -> None:
+    """What the shades mean."""
+    canvas.text((0, 14), "bits:", "label")
+    for place, bits in enumerate(range(_FEWEST, _MOST + 1)):
+        left = 36 + 38 * place
+        canvas.rect((left, 4), (12, 12), f"b{bits}", radius=2)
+        canvas.text((left + 16, 14), str(bits), "label")
 
 
 def _shade(bits: float) -> int:

@@ -1,7 +1,8 @@
-"""Word error rate against size, method by method: what each loses as it becomes smaller, and which are the best."""
+"""Word error rate against size and latency, method by method: what each loses as it shrinks, and which are best."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from speechquant.report.formats import NBSP, number, percent
@@ -23,94 +24,157 @@ from speechquant.report.plots.spots import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from speechquant.report.data import TradeoffPoint
+    from speechquant.report.data import Cost, TradeoffPoint
 
 __all__ = ["draw_pareto"]
 
-_LEFT, _RIGHT, _HEIGHT = 44, 12, 270
+_LEFT, _RIGHT, _HEIGHT, _GAP = 44, 12, 270, 32
+_BELOW = 44
+_STACKED_BELOW = 600
 _LOG_FROM_RATIO = 20
 _COLOURS = 7
 _SHAPES = ("disc", "square", "triangle", "diamond")
 _REFERENCES = ("reference", "control")
+_UNITS: dict[Cost, str] = {"megabytes": "MB", "milliseconds": "ms"}
 
 
 def draw_pareto(
-    points: Sequence[TradeoffPoint], references: Sequence[TradeoffPoint], width: int, size: str
+    points: Sequence[TradeoffPoint],
+    references: Sequence[TradeoffPoint],
+    width: int,
+    size: str,
+    latency: str = "latency in ms",
 ) -> str:
     """Points of one group are joined and have its colour and shape; better is towards the lower left.
+
+    A second panel for latency stands beside that for size, on phones below it, where any point has one.
 
     Args:
         points: systems with sizes.
         references: the float model, drawn as a line with its interval as a band, and perhaps a control, a line.
         width: in pixels.
         size: what the sizes are, for the axis.
+        latency: what the latencies are, for the axis.
     """
+    names: dict[Cost, str] = {"megabytes": size, "milliseconds": latency}
+    panels = [kind for kind in names if kind == "megabytes" or placed(points, kind)]
     shown = placed(points, "megabytes")
-    groups = list(dict.fromkeys(p.group for p in shown))
-    colours = {group: f"s{index % _COLOURS}" for index, group in enumerate(groups)}
-    shapes = {group: _SHAPES[index % len(_SHAPES)] for index, group in enumerate(groups)}
-    spoken = "; ".join(_spoken(p) for p in (*references, *shown))
-    rows = legend_rows(_keys(shown, references, colours, shapes), width)
+    signs = _signs(shown)
+    spoken = "; ".join(_spoken(p, panels) for p in (*references, *shown))
+    rows = legend_rows(_keys(shown, references, signs, panels), width)
+    stacked = width < _STACKED_BELOW
+    each = width if stacked or len(panels) == 1 else (width - _GAP) / 2
+    down = _HEIGHT + _BELOW + 34
     top = ROW * len(rows) + 34
-    bottom = top + _HEIGHT
-    canvas = Canvas(width, bottom + 44, f"WER against size: {spoken}")
+    height = top + _HEIGHT + _BELOW + (down * (len(panels) - 1) if stacked else 0)
+    what = "size and latency" if len(panels) > 1 else "size"
+    canvas = Canvas(width, height, f"WER against {what}: {spoken}")
     draw_legend(canvas, rows)
-    y = fitting_scale([v for p in (*shown, *references) for v in (p.low, p.wer, p.high)], bottom, top)
-    x = _size_scale([p.megabytes or 0.0 for p in shown], _LEFT + 14, width - _RIGHT - 10)
-    canvas.text((0, top - 16), "WER in %" + (", logarithmic" if isinstance(y, LogScale) else ""), "axis")
-    y_axis(canvas, y, _LEFT, width - _RIGHT)
-    x_axis(canvas, x, (top, bottom), size + (", logarithmic" if isinstance(x, LogScale) else ""))
-    _draw_references(canvas, references, y)
-    spots = [Spot(p, x(p.megabytes or 0.0), y(p.wer), (y(p.low), y(p.high))) for p in shown]
-    spots = spread(spots, width - _RIGHT - 6)
-    for group in groups:
-        own = sorted((s for s in spots if s.point.group == group), key=lambda s: s.point.megabytes or 0.0)
-        if len(own) > 1:
-            canvas.path([(s.x, s.y) for s in own], f"joined {colours[group]}")
-    draw_frontier(canvas, spots, "megabytes")
-    labels = Labels((_LEFT, top - 10), (width, bottom))
-    for spot in spots:
-        draw_whiskers(canvas, spot, f"whisker thin limits {colours[spot.point.group]}", labels)
-    for spot in spots:
-        group = spot.point.group
-        style = f"dot filled {colours[group]}"
-        canvas.marker(shapes[group], (spot.x, spot.y), style, size=1.4, tip=_tip(spot.point))
-    # Where there is no room for all names, those on the front have it first.
-    best = {id(point) for point in frontier(shown, "megabytes")}
-    draw_labels(canvas, sorted(spots, key=lambda s: id(s.point) not in best), labels)
+    for index, kind in enumerate(panels):
+        left, upper = (0.0, top + index * down) if stacked else (index * (each + _GAP), float(top))
+        frame = _Frame(left, left + each, upper, upper + _HEIGHT)
+        _panel(_Panel(canvas, frame, kind, names[kind]), shown, references, signs)
     return canvas.markup()
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where a panel lies: its borders, axis labels at the left included, names of axes not."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """What one panel is drawn on, where, and by which cost."""
+
+    canvas: Canvas
+    frame: _Frame
+    kind: Cost
+    name: str
+
+
+def _panel(
+    panel: _Panel,
+    points: Sequence[TradeoffPoint],
+    references: Sequence[TradeoffPoint],
+    signs: Mapping[str, tuple[str, str]],
+) -> None:
+    canvas, frame, kind = panel.canvas, panel.frame, panel.kind
+    start, end = frame.left + _LEFT, frame.right - _RIGHT
+    rates = [v for p in (*points, *references) for v in (p.low, p.wer, p.high)]
+    y = fitting_scale(rates, frame.bottom, frame.top)
+    shown = placed(points, kind)
+    x = _cost_scale([p.cost(kind) or 0.0 for p in shown], start + 14, end - 10)
+    log = ", logarithmic"
+    canvas.text((frame.left, frame.top - 16), f"WER in %{log if isinstance(y, LogScale) else ''}", "axis")
+    y_axis(canvas, y, start, end)
+    name = panel.name + (log if isinstance(x, LogScale) else "")
+    x_axis(canvas, x, (frame.top, frame.bottom), name, end=frame.right)
+    _draw_references(canvas, references, y, (start, end))
+    spots = [Spot(p, x(p.cost(kind) or 0.0), y(p.wer), (y(p.low), y(p.high))) for p in shown]
+    spots = spread(spots, end - 6)
+    for group, (colour, _) in signs.items():
+        own = sorted((s for s in spots if s.point.group == group), key=lambda s: s.point.cost(kind) or 0.0)
+        if len(own) > 1:
+            canvas.path([(s.x, s.y) for s in own], f"joined {colour}")
+    draw_frontier(canvas, spots, kind)
+    labels = Labels((start, frame.top - 10), (frame.right, frame.bottom))
+    for spot in spots:
+        draw_whiskers(canvas, spot, f"whisker thin limits {signs[spot.point.group][0]}", labels)
+    for spot in spots:
+        colour, shape = signs[spot.point.group]
+        style, tip = f"dot filled {colour}", _tip(spot.point, kind)
+        canvas.marker(shape, (spot.x, spot.y), style, size=1.4, tip=tip)
+    # Where there is no room for all names, those on the front have it first.
+    best = {id(point) for point in frontier(shown, kind)}
+    draw_labels(canvas, sorted(spots, key=lambda s: id(s.point) not in best), labels)
+
+
+def _signs(shown: Sequence[TradeoffPoint]) -> dict[str, tuple[str, str]]:
+    """Colour and shape by group."""
+    groups = dict.fromkeys(p.group for p in shown)
+    return {
+        group: (f"s{index % _COLOURS}", _SHAPES[index % len(_SHAPES)]) for index, group in enumerate(groups)
+    }
 
 
 def _keys(
     shown: Sequence[TradeoffPoint],
     references: Sequence[TradeoffPoint],
-    colours: Mapping[str, str],
-    shapes: Mapping[str, str],
+    signs: Mapping[str, tuple[str, str]],
+    panels: Sequence[Cost],
 ) -> list[Key]:
     """Methods, lines and the front."""
     groups = [
-        Key(name, f"joined {colour}", shapes[name], f"dot filled {colour}")
-        for name, colour in colours.items()
+        Key(name, f"joined {colour}", shape, f"dot filled {colour}")
+        for name, (colour, shape) in signs.items()
     ]
     lines = [
         Key(f"{point.label} {percent(point.wer)}", style, band="" if index else "band")
         for index, (point, style) in enumerate(zip(references, _REFERENCES, strict=False))
     ]
-    front = [Key("best at their size", "frontier")] if len(frontier(shown, "megabytes")) > 1 else []
-    return [*groups, *lines, *front]
+    cost = "size or speed" if len(panels) > 1 else "size"
+    fronts = any(len(frontier(shown, kind)) > 1 for kind in panels)
+    return [*groups, *lines, *([Key(f"best at their {cost}", "frontier")] if fronts else [])]
 
 
-def _draw_references(canvas: Canvas, references: Sequence[TradeoffPoint], y: Scale) -> None:
-    end = canvas.width - _RIGHT
+def _draw_references(
+    canvas: Canvas, references: Sequence[TradeoffPoint], y: Scale, span: tuple[float, float]
+) -> None:
+    start, end = span
     for index, (point, style) in enumerate(zip(references, _REFERENCES, strict=False)):
         if not index:
-            canvas.rect((_LEFT, y(point.high)), (end - _LEFT, y(point.low) - y(point.high)), "band")
-        canvas.line((_LEFT, y(point.wer)), (end, y(point.wer)), style)
+            canvas.rect((start, y(point.high)), (end - start, y(point.low) - y(point.high)), "band")
+        canvas.line((start, y(point.wer)), (end, y(point.wer)), style)
 
 
-def _size_scale(sizes: Sequence[float], start: float, end: float) -> Scale:
-    """Around the sizes: the float model, which is far from them, is a line."""
-    low, high = min(sizes, default=0.0), max(sizes, default=0.0)
+def _cost_scale(costs: Sequence[float], start: float, end: float) -> Scale:
+    """Around the costs: the float model, which is far from them, is a line."""
+    low, high = min(costs, default=0.0), max(costs, default=0.0)
     if low > 0 and high / low > _LOG_FROM_RATIO:
         return LogScale(low, high, start, end)
     if low == high:
@@ -123,11 +187,13 @@ def _name(point: TradeoffPoint) -> str:
     return point.label if point.label.startswith(point.group) else f"{point.group} {point.label}"
 
 
-def _spoken(point: TradeoffPoint) -> str:
-    size = "" if point.megabytes is None else f", {number(point.megabytes)} MB"
-    return f"{_name(point)} {percent(point.wer)}{size}"
+def _spoken(point: TradeoffPoint, panels: Sequence[Cost]) -> str:
+    known = [(point.cost(kind), _UNITS[kind]) for kind in panels]
+    costs = "".join(f", {number(cost)} {unit}" for cost, unit in known if cost is not None)
+    return f"{_name(point)} {percent(point.wer)}{costs}"
 
 
-def _tip(point: TradeoffPoint) -> str:
+def _tip(point: TradeoffPoint, kind: Cost) -> str:
     interval = f"({percent(point.low)} to {percent(point.high)})"
-    return f"{_name(point)}: {percent(point.wer)} {interval}, {number(point.megabytes or 0.0)}{NBSP}MB"
+    cost = f"{number(point.cost(kind) or 0.0)}{NBSP}{_UNITS[kind]}"
+    return f"{_name(point)}: {percent(point.wer)} {interval}, {cost}"

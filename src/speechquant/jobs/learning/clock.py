@@ -1,0 +1,119 @@
+"""What the steps of a job take, whatever interruptions lay between."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager, suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from speechquant.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from speechquant.jobs.progress import Advance, Progress
+
+__all__ = ["Clock", "Told"]
+
+
+class _Kept(NamedTuple):
+    """Seconds of a step so far, and whether it was finished."""
+
+    seconds: float
+    finished: bool
+
+
+class Clock:
+    """Adds up seconds by step.
+
+    A step that keeps its results goes on where it was when the job is started again, and so do its seconds, under a
+    key: those of what was kept before an interruption are added, and a step that was finished stays at what it took,
+    however soon its results are found again. As with the updates of a training, what is lost is not counted. A step
+    without a key begins anew each time.
+
+    Args:
+        path: file of the seconds; None keeps them for this run alone.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._path = path
+        self._kept = {} if path is None else _load(path)
+
+    @contextmanager
+    def timed(self, step: str, key: str | None = None) -> Iterator[Callable[[], None]]:
+        """Time a block, which is given a function to call whenever its results so far are kept.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        start = perf_counter()
+        before = self._kept.get(key or "", _Kept(0.0, finished=False))
+
+        def saved() -> None:
+            if key is not None and not before.finished:
+                self._keep(key, _Kept(before.seconds + perf_counter() - start, finished=False))
+
+        yield saved
+        whole = perf_counter() - start
+        if key is not None:
+            # Where the results of a finished step are gone, it was done once more.
+            whole = max(whole, before.seconds) if before.finished else before.seconds + whole
+            self._keep(key, _Kept(whole, finished=True))
+        self.seconds[step] = self.seconds.get(step, 0.0) + whole
+
+    def _keep(self, key: str, found: _Kept) -> None:
+        self._kept[key] = found
+        if self._path is None:
+            return
+        partial = self._path.with_name(f".{self._path.name}.partial-{os.getpid()}")
+        try:
+            partial.write_text(json.dumps(self._kept, indent=1) + "\n", encoding="utf-8")
+            partial.replace(self._path)
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written ({error.strerror})") from error
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
+
+class Told:
+    """A listener that tells of every report of progress, before another one hears of it.
+
+    Args:
+        listener: hears of everything.
+        tell: is called with every report.
+    """
+
+    def __init__(self, listener: Progress, tell: Callable[[], None]) -> None:
+        self._listener = listener
+        self._tell = tell
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Advance]:
+        """A stage begins; it ends with the block."""
+        with self._listener.stage(title) as advance:
+
+            def told(done: float, total: int, what: str = "") -> None:
+                self._tell()
+                advance(done, total, what)
+
+            yield told
+
+    def note(self, message: str) -> None:
+        """Something worth knowing happened."""
+        self._listener.note(message)
+
+
+def _load(path: Path) -> dict[str, _Kept]:
+    """What earlier runs took; nothing where there was none or the file is damaged."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            key: _Kept(float(seconds), finished=bool(finished)) for key, (seconds, finished) in kept.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
