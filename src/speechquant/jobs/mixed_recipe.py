@@ -6,8 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from speechquant.jobs.recipe import _known_group
-from speechquant.jobs.recipe_checks import one_of
+from speechquant.jobs.recipe_checks import known_group, one_of
 from speechquant.jobs.shared_recipe import SharedRecipe
 from speechquant.numerics import (
     CANDIDATES,
@@ -115,7 +114,7 @@ class MixedRecipe(SharedRecipe):
         ),
     ] = "channel"
     weight_group: Annotated[
-        int, AfterValidator(_known_group), Field(description="Weights in a group: 16, 32, 64, 128 or 256.")
+        int, AfterValidator(known_group), Field(description="Weights in a group: 16, 32, 64, 128 or 256.")
     ] = 64
     search_share: Annotated[
         float,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from speechquant.jobs.recipe_checks import CalibratorName, checked, one_of, parse_bits
+from speechquant.jobs.recipe_checks import CalibratorName, checked, known_group, parse_bits
 from speechquant.jobs.shared_recipe import (
     ROLES,
     ExcludedLayers,
@@ -19,15 +19,8 @@ from speechquant.numerics import Granularity, WeightMethod
 
 __all__ = ["Recipe", "load_recipe"]
 
-_GROUP_SIZES = (16, 32, 64, 128, 256)
 _FLOAT_BITS = 16
 _GROUPED_BITS = 4
-
-
-def _known_group(size: int) -> int:
-    if size not in _GROUP_SIZES:
-        raise ValueError(f"choose {one_of([str(size) for size in _GROUP_SIZES])}, not {size}")
-    return size
 
 
 class Recipe(SearchRecipe):
@@ -86,7 +79,7 @@ class Recipe(SearchRecipe):
         ),
     ] = None
     weight_group: Annotated[
-        int, AfterValidator(_known_group), Field(description="Weights in a group: 16, 32, 64, 128 or 256.")
+        int, AfterValidator(known_group), Field(description="Weights in a group: 16, 32, 64, 128 or 256.")
     ] = 64
     rounding: Annotated[
         RoundingMethod | None,

@@ -13,10 +13,19 @@ from speechquant.numerics import calibrator_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["CalibratorName", "checked", "known_calibrator", "one_of", "parse_bits", "parse_cutoffs"]
+__all__ = [
+    "CalibratorName",
+    "checked",
+    "known_calibrator",
+    "known_group",
+    "one_of",
+    "parse_bits",
+    "parse_cutoffs",
+]
 
 _BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
 _MOST_CUTOFFS = 10_000
+_GROUP_SIZES = (16, 32, 64, 128, 256)
 
 
 def parse_bits(bits: str) -> tuple[int, int]:
@@ -41,6 +50,13 @@ def parse_cutoffs(cutoffs: str) -> tuple[float, ...]:
     if not grid or not 0 <= grid[0] <= grid[-1] < 100:  # noqa: PLR2004
         raise ValueError(f"{cutoffs!r} is not possible; write start:stop:step in percent, such as 0:0.5:0.01")
     return grid
+
+
+def known_group(size: int) -> int:
+    """The size of a group of weights that engines have; a ValueError lists those."""
+    if size not in _GROUP_SIZES:
+        raise ValueError(f"choose {one_of([str(size) for size in _GROUP_SIZES])}, not {size}")
+    return size
 
 
 def one_of(names: Sequence[str]) -> str:
