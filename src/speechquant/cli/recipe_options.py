@@ -41,9 +41,9 @@ _BUDGET = (
     "bit_learning_rate gumbel_start gumbel_end second_pass criterion probe_utterances"
 )
 _TRAINING = (
-    "start calibrator step_sizes steps batch learning_rate scale_learning_rate warmup weight_decay clip task_weight "
-    "distillation temperature spec_augment precision maximum_seconds batch_seconds gradient_checkpointing "
-    "evaluate_every check_minutes patience"
+    "start calibrator calibration_utterances step_sizes steps batch learning_rate scale_learning_rate warmup "
+    "weight_decay clip task_weight distillation temperature spec_augment precision maximum_seconds batch_seconds "
+    "gradient_checkpointing evaluate_every check_minutes patience"
 )
 _PANELS = {
     name: panel

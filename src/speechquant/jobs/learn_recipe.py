@@ -45,6 +45,13 @@ class LearnRecipe(MixedRecipe):
     calibrator: Annotated[CalibratorName, Field(description="Finds these ranges without an artifact.")] = (
         "percentile"
     )
+    calibration_utterances: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Utterances of the training speech for ranges, and for rounding weights by speech.",
+        ),
+    ] = 32
     step_sizes: Annotated[
         Literal["learned", "fixed"],
         Field(description="Learn the scales too (LSQ), or keep those of the start."),

@@ -9,6 +9,8 @@ from speechquant.jobs.learn_recipe import load_learn_recipe
 from speechquant.jobs.learning import job as jobs
 from speechquant.jobs.learning import learn, session
 from speechquant.jobs.learning.methods import compress
+from speechquant.learn import round_weights
+from speechquant.simulation import observe
 
 SHORT = {"steps": 2, "batch": 2, "evaluate_every": 2, "learning_rate": 1e-3, "threads": 1}
 
@@ -117,3 +119,21 @@ def test_masks_that_a_family_does_not_have_are_noted_once(noted):
 )
 def test_otherwise_nothing_is_said_of_masks(noted, arch, settings):
     assert noted(arch, "--spec-augment", **settings) == []
+
+
+@pytest.mark.parametrize("utterances", [1, 3])
+def test_ranges_and_rounding_hear_as_many_utterances_as_they_are_told(train, calm, monkeypatch, utterances):
+    heard = []
+
+    def observed(model, waves, **options):
+        heard.append(len(waves))
+        return observe(model, waves, **options)
+
+    def rounding(model, table, waves, **options):
+        heard.append(len(waves))
+        return round_weights(model, table, waves, **options)
+
+    monkeypatch.setattr("speechquant.jobs.learning.start.observe", observed)
+    monkeypatch.setattr("speechquant.jobs.learning.rounding.round_weights", rounding)
+    train(calm(), method="qat", rounding="gptq", calibration_utterances=utterances)
+    assert heard == [utterances, utterances]

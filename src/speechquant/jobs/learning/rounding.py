@@ -31,7 +31,7 @@ def round_in_place(session: Session, table: ScaleTable, work: Path) -> None:
     recipe, model = session.recipe, session.model
     if recipe.rounding == "nearest":
         return
-    waves = usable_waves(calibration_part(session.roles.train, recipe.seed), strict=recipe.strict)
+    waves = usable_waves(calibration_part(session.roles.train, recipe), strict=recipe.strict)
     with (
         session.progress.stage("round weights") as advance,
         session.timed("round weights"),

@@ -28,7 +28,7 @@ def activation_sites(session: Session, found: Compressed) -> tuple[report.SiteHi
     entries = _entries(session, found, "input")
     if not entries:
         return ()
-    part = calibration_part(session.roles.train, session.recipe.seed)
+    part = calibration_part(session.roles.train, session.recipe)
     # A picture is no reason to lose what training has made.
     waves = [wave for _, wave in iter_loaded(part, strict=False, on_skip=lambda _: None)]
     if not waves:

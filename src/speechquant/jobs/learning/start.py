@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["activation_ranges", "calibration_part", "start_table"]
 
-_CALIBRATION_UTTERANCES = 32
-
 
 def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress: Progress) -> ScaleTable:
     """Weight scales per output channel with the least squared error, and activation scales per tensor.
@@ -57,7 +55,7 @@ def activation_ranges(
     options = (
         {"percentile": recipe.percentile} if "percentile" in calibrator_options(recipe.calibrator) else {}
     )
-    part = calibration_part(train, recipe.seed)
+    part = calibration_part(train, recipe)
     done = 0
     with progress.stage("calibrate") as advance:
 
@@ -71,9 +69,9 @@ def activation_ranges(
     return activation_table(sites, histograms=histograms, calibrator=recipe.calibrator, bits=bits, **options)
 
 
-def calibration_part(train: Corpus, seed: int) -> Corpus:
+def calibration_part(train: Corpus, recipe: LearnRecipe) -> Corpus:
     """The utterances whose activations set the ranges, and by which weights are rounded."""
-    return train.subset(limit=_CALIBRATION_UTTERANCES, seed=seed)
+    return train.subset(limit=recipe.calibration_utterances, seed=recipe.seed)
 
 
 def _wanted(model: SpeechModel, recipe: LearnRecipe) -> list[Site]:
