@@ -5,7 +5,8 @@
 Weights are rounded to nearest with one scale per output channel, of least squared error below 8 bits. "entropy" is
 what an ideal code with one histogram per tensor would need, without the histogram; rANS has that model and stores 2
 bytes per bin. The other coders are the packages `constriction` and `zstandard`. Decoding is CPU time. The last table
-reads a file of an architecture with random weights as `speechquant export` does.
+reads a file of an architecture with random weights as `speechquant export` does; "3.5, paper": the Linears of the
+Transformer in 3 and 4 bits, half each, and all other weights in 8, which is the rule of arXiv 2501.03643 as we read it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from harness import provenance
 from speechquant.artifact import storage_of
 from speechquant.artifact.weights import Tensors, save_tensors
 from speechquant.jobs.sources import resolve_model
+from speechquant.learn.allocation import is_searched
 from speechquant.models import load_model
 from speechquant.models.random import random_model
 from speechquant.numerics import decode, encode, pack, quantize, smallest, unpack
@@ -34,9 +36,13 @@ from speechquant.simulation import weight_table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from speechquant.numerics import ScaleTable
+
 BITS = (8, 6, 4, 3, 2)
-ARCHITECTURE = "wav2vec2-base"
+PAPER = "3.5, paper"
+ARCHITECTURES = {"wav2vec2-base": (8, 4, 3), "hubert-large": (PAPER,)}
 CODERS = ("packed", "deflate", "zstd", "rans")
+NEEDS = {"zstd": "zstandard", "rans": "constriction"}
 
 
 def main() -> None:
@@ -47,6 +53,9 @@ def main() -> None:
     parser.add_argument("--no-load", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    absent = [package for package in NEEDS.values() if importlib.util.find_spec(package) is None]
+    if absent:
+        parser.error(f"the coders it compares are missing: pip install {' '.join(absent)}")
     results: dict[str, Any] = {"rows": [], "load": []}
     for name in options.models:
         model = load_model(resolve_model(name))
@@ -55,7 +64,7 @@ def main() -> None:
             results["rows"].append(row)
             print(row, flush=True)
     if not options.no_load:
-        results["load"] = loaded(ARCHITECTURE)
+        results["load"] = [row for name, widths in ARCHITECTURES.items() for row in loaded(name, widths)]
     write(options.out, results, provenance(__doc__ or ""))
 
 
@@ -120,13 +129,7 @@ def coders(integers: Any, bits: int) -> dict[str, Callable[[], tuple[int, Callab
             lambda: stream.stack.AnsCoder(data).decode(model, symbols.size) + low,
         )
 
-    known = {"packed": packed, "deflate": deflate, "zstd": zstd, "rans": rans}
-    needs = {"zstd": "zstandard", "rans": "constriction"}
-    return {
-        name: coder
-        for name, coder in known.items()
-        if name not in needs or importlib.util.find_spec(needs[name])
-    }
+    return {"packed": packed, "deflate": deflate, "zstd": zstd, "rans": rans}
 
 
 def entropy_bytes(integers: Any) -> float:
@@ -136,15 +139,18 @@ def entropy_bytes(integers: Any) -> float:
     return -float((share * np.log2(share)).sum()) * integers.size / 8
 
 
-def loaded(architecture: str) -> list[dict[str, Any]]:
+def loaded(architecture: str, widths: tuple[int | str, ...]) -> list[dict[str, Any]]:
     """Seconds to read all weights of an architecture, median of three."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         model = random_model(architecture, Path(folder) / "model")
         arrays = {name: tensor.numpy() for name, tensor in model.module.state_dict().items()}
-        for bits in (8, 4, 3):
+        for bits in widths:
             path = Path(folder) / "model.safetensors"
-            save_tensors(path, arrays, weight_table(model, model.sites(), bits=bits))
+            table = (
+                paper_table(model) if bits == PAPER else weight_table(model, model.sites(), bits=int(bits))
+            )
+            save_tensors(path, arrays, table)
             spent, wall = [], []
             for _ in range(3):
                 start, clock = time.process_time(), time.perf_counter()
@@ -162,6 +168,21 @@ def loaded(architecture: str) -> list[dict[str, Any]]:
             )
             print(rows[-1], flush=True)
     return rows
+
+
+def paper_table(model: Any) -> ScaleTable:
+    """The Linears of the Transformer in 3 and 4 bits, half of their weights each, and all other weights in 8."""
+    sites = [site for site in model.sites() if site.role == "weight"]
+    searched = [site for site in sites if is_searched(model.operator(site.module), site.layer, "paper")]
+    rest = [site for site in sites if site not in searched]
+    blocks: dict[str, list[Any]] = {}
+    for site in searched:
+        blocks.setdefault(site.layer, []).append(site)
+    layers = list(blocks.values())
+    table = weight_table(model, rest, bits=8)
+    for bits, part in ((3, layers[::2]), (4, layers[1::2])):
+        table = table.merged(weight_table(model, [site for block in part for site in block], bits=bits))
+    return table
 
 
 def write(out: Path, results: dict[str, Any], where: dict[str, Any]) -> None:
