@@ -41,6 +41,7 @@ SETTINGS = {
     "dev_minutes": "10",
     "probe_utterances": "4",
 }
+OF_TRAINING = ("steps", "search_share", "evaluate_every", "maximum_seconds")
 HEAD = (
     *("method", "bits", "bits of all", "MB", "ratio", "dev", "p control", "test", "p control", "engine test"),
     "seconds",
@@ -211,7 +212,8 @@ def table(model: str, rows: list[dict[str, Any]]) -> list[str]:
 def entries(row: dict[str, Any], shared: dict[str, Any]) -> list[str]:
     """The cells of a row, with settings that others do not have."""
     name = "float control" if row["method"] == CONTROL else row["method"]
-    own = {name: value for name, value in row["settings"].items() if name not in shared}
+    unused = OF_TRAINING if row["method"].startswith("allocate") else ()
+    own = {k: v for k, v in row["settings"].items() if k not in shared and k not in unused}
     stored = row.get("storage")
     size = ["32", "32", "", "1"]
     if stored:
