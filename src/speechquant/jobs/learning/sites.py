@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from speechquant import report
 from speechquant.data import iter_loaded
 from speechquant.jobs.learning.start import calibration_part
-from speechquant.jobs.quantization.sites import scale_sharing
+from speechquant.jobs.quantization.sites import weight_site
 from speechquant.numerics import ScaleTable
 from speechquant.simulation import observe, quantized
 
@@ -52,21 +52,7 @@ def activation_sites(session: Session, found: Compressed) -> tuple[report.SiteHi
 def weight_sites(session: Session, found: Compressed) -> tuple[report.WeightSite, ...]:
     """Bits and scales of every operator's weights, with the errors of rounding where no training followed it."""
     errors = {} if found.stages else session.rounding_errors
-    shown = []
-    for entry in _entries(session, found, "weight"):
-        error = errors.get(entry.site.name)
-        shown.append(
-            report.WeightSite(
-                entry.site.layer,
-                entry.site.module,
-                entry.spec.bits,
-                scale_sharing(entry.spec),
-                int(entry.scale.size),
-                None if error is None else error.nearest,
-                None if error is None else error.rounded,
-            )
-        )
-    return tuple(shown)
+    return tuple(weight_site(entry, errors) for entry in _entries(session, found, "weight"))
 
 
 def _entries(session: Session, found: Compressed, role: Role) -> list[Entry]:

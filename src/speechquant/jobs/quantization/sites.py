@@ -8,11 +8,14 @@ from speechquant import report
 from speechquant.numerics import QuantSpec, calibrate_many, threshold
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from speechquant.jobs.quantization.findings import Findings
     from speechquant.jobs.quantization.workbench import Workbench
+    from speechquant.learn.rounding import Reconstruction
     from speechquant.numerics import Entry, Role, Site
 
-__all__ = ["activation_sites", "weight_sites"]
+__all__ = ["activation_sites", "weight_site", "weight_sites"]
 
 
 def activation_sites(bench: Workbench, findings: Findings) -> tuple[report.SiteHistogram, ...]:
@@ -57,21 +60,21 @@ def activation_sites(bench: Workbench, findings: Findings) -> tuple[report.SiteH
 def weight_sites(bench: Workbench, findings: Findings) -> tuple[report.WeightSite, ...]:
     """Bits and scales of every operator's weights, with the errors that rounding left where it measured them."""
     errors = {} if findings.weights is None else findings.weights.errors
-    shown = []
-    for entry in _entries(bench, findings, "weight"):
-        error = errors.get(entry.site.name)
-        shown.append(
-            report.WeightSite(
-                entry.site.layer,
-                entry.site.module,
-                entry.spec.bits,
-                scale_sharing(entry.spec),
-                int(entry.scale.size),
-                None if error is None else error.nearest,
-                None if error is None else error.rounded,
-            )
-        )
-    return tuple(shown)
+    return tuple(weight_site(entry, errors) for entry in _entries(bench, findings, "weight"))
+
+
+def weight_site(entry: Entry, errors: Mapping[str, Reconstruction]) -> report.WeightSite:
+    """Bits and scales of one operator's weights, with the error of rounding by name of the site where it is known."""
+    error = errors.get(entry.site.name)
+    return report.WeightSite(
+        entry.site.layer,
+        entry.site.module,
+        entry.spec.bits,
+        _sharing(entry.spec),
+        int(entry.scale.size),
+        None if error is None else error.nearest,
+        None if error is None else error.rounded,
+    )
 
 
 def _inputs(bench: Workbench, findings: Findings) -> list[Site]:
@@ -88,7 +91,7 @@ def _entries(bench: Workbench, findings: Findings, role: Role) -> list[Entry]:
     return sorted(entries, key=lambda entry: bench.layers.index(entry.site.layer))
 
 
-def scale_sharing(spec: QuantSpec) -> str:
+def _sharing(spec: QuantSpec) -> str:
     if spec.granularity == "group":
         return f"{spec.group_size} weights"
     return "output channel" if spec.granularity == "channel" else "tensor"
