@@ -42,6 +42,17 @@ def asked(monkeypatch):
     return calls, result
 
 
+def test_numbers_of_mixed_precision_reach_the_job_as_numbers(cli, asked):
+    words = (
+        "--method allocate --average-bits 2.75 --activation-bits 8 --calibration-utterances 64 --candidates 2"
+    )
+    found = cli("m", *ROLES, *words.split())
+    assert found.exit_code == 0, found.output
+    recipe = asked[0][0]
+    assert (recipe.average_bits, recipe.activation_bits, recipe.calibration_utterances) == (2.75, 8, 64)
+    assert recipe.candidates == (2,)
+
+
 def test_options_reach_the_job(cli, asked):
     found = cli(
         "m",

@@ -92,9 +92,11 @@ class MixedRecipe(SharedRecipe):
         Field(description="Search the Linears of the Transformer, other weights 8 bit; or all weights."),
     ] = "paper"
     activation_bits: Annotated[
-        Literal[8] | None,
+        int | None,
         Field(
-            description="Give activations 8 bits too, so that engines multiply integers; by default they stay in float."
+            ge=2,
+            le=8,
+            description="Bits of activations, such as 8: engines then multiply integers. By default they stay in float.",
         ),
     ] = None
     unit: Annotated[
