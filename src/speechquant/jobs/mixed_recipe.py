@@ -96,7 +96,7 @@ class MixedRecipe(SharedRecipe):
         Field(
             ge=2,
             le=8,
-            description="Bits of activations, such as 8: engines then multiply integers. By default they stay in float.",
+            description="Bits of activations, such as 8, so that engines multiply integers; by default they are float.",
         ),
     ] = None
     unit: Annotated[
