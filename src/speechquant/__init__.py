@@ -42,15 +42,13 @@ __all__ = [
     "verify",
 ]
 
-_ROOMS = {"SpeechquantError": "speechquant.errors", "learn": "speechquant.jobs.verbs"}
-"""Where names come from that the door of the jobs does not have."""
-
 
 def __getattr__(name: str) -> Any:
     """Import a verb when it is first used, so that `import speechquant` is instant."""
     if name not in __all__:
         raise AttributeError(f"module 'speechquant' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS.get(name, "speechquant.jobs")), name)
+    room = "speechquant.errors" if name == "SpeechquantError" else "speechquant.jobs"
+    return getattr(importlib.import_module(room), name)
 
 
 class _Called(ModuleType):

@@ -10,7 +10,7 @@ from speechquant.jobs.inspect import Inspection, inspect
 from speechquant.jobs.progress import Advance, Progress, Silent
 from speechquant.jobs.recipe import Recipe, load_recipe
 from speechquant.jobs.transcribe import FileTranscript, transcribe
-from speechquant.jobs.verbs import Model, compare, load, quantize
+from speechquant.jobs.verbs import Model, compare, learn, load, quantize
 from speechquant.jobs.verify import verify
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "evaluate",
     "export",
     "inspect",
+    "learn",
     "load",
     "load_recipe",
     "quantize",

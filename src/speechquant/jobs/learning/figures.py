@@ -216,10 +216,11 @@ def _tradeoff(systems: Sequence[report.System], sizes: report.Sizes) -> tuple[re
 
 
 def _systems(session: Session, proof: Proof, metrics: Mapping[str, Any]) -> tuple[report.System, ...]:
+    how = "rounded" if metrics["training"] is None else "trained"
     labels: dict[str, tuple[report.SystemKey, str]] = {
-        "float": ("float", "float32, before training"),
-        "simulated": ("simulated", "trained, simulated"),
-        "quantized": ("quantized", "trained, engine"),
+        "float": ("float", "float32, before"),
+        "simulated": ("simulated", f"{how}, simulated"),
+        "quantized": ("quantized", f"{how}, engine"),
         "trained": ("quantized", "trained, float32"),
     }
     where: report.Dataset = "test" if session.roles.test is not None else "dev"
