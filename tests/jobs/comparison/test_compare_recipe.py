@@ -134,7 +134,7 @@ def test_a_shipped_recipe_opens_with_the_command_that_runs_it(name):
 @pytest.mark.parametrize(
     ("name", "rows", "settings"),
     [
-        ("table1", 16, {}),
+        ("table1", 24, {}),
         ("table2", 27, {}),
         ("table3", 5, {"methods": "stablequant,stablequant+gptq"}),
         ("figures", 0, {}),
