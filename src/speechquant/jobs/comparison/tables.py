@@ -141,9 +141,10 @@ def _about_sizes(result: CompareResult) -> list[str]:
 
 
 def conditions(result: CompareResult) -> list[str]:
-    """Machine and versions, one line each."""
+    """Speech of each role, machine and versions, one line each."""
     where = result.conditions
-    return [where.machine, ", ".join(f"{name} {version}" for name, version in where.versions.items())]
+    speech = [f"{count:,} of {role}" for role, (count, _) in where.speech.items() if role != "choices"]
+    return [f"utterances: {', '.join(speech)}", where.machine, ", ".join(f"{name} {version}" for name, version in where.versions.items())]
 
 
 def _words(result: CompareResult, role: str) -> int:
