@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as validator
@@ -27,11 +27,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 """Which layers a row quantizes, as patterns of `include`."""
 
-ADAPTIVE = "adaptive-"
+Form = Literal["plain", "layer-adaptive", "stablequant"]
+
+ADAPTIVE, PLAIN = "adaptive-", "plain-"
 # Max on the selected layers is max on all, and StableQuant is layer-adaptive by itself.
 _ADAPTIVE_CALIBRATORS = tuple(name for name in calibrator_names() if name not in ("max", "stablequant"))
 _ROUNDINGS = tuple(name for name in get_args(RoundingMethod) if name != "nearest")
-_METHOD = re.compile(rf"({ADAPTIVE})?([a-z]+)(?::([0-9.]+))?(?:\+([a-z]+))?")
+_METHOD = re.compile(rf"({ADAPTIVE}|{PLAIN})?([a-z]+)(?::([0-9.]+))?(?:\+([a-z]+))?")
 _DEMO_ROLES = {"calibration": "demo:calibration", "dev": "demo:dev", "test": "demo:test"}
 # Its speed is that of all methods. The largest values of some models are so far out that 8 bits up to them leave
 # nothing of the rest, and a decoder that hears nothing writes nothing, which is quick.
@@ -43,12 +45,13 @@ _GRAMMAR = f"write max, percentile:99.99, stablequant, {ADAPTIVE}mse, mse+adarou
 class Method:
     """How one row is quantized, from a text such as `adaptive-percentile:99.99+gptq`.
 
-    `percentile` is None where the recipe's counts.
+    `form` says which kind of method it is: "plain" treats all layers alike, others select some. `percentile` is None
+    where the recipe's counts.
     """
 
     text: str
     calibrator: str
-    adaptive: bool
+    form: Form
     percentile: float | None
     rounding: str
 
@@ -58,9 +61,13 @@ class Method:
         match = _METHOD.fullmatch(text)
         if not match:
             raise ValueError(f"{text!r} is no method; {_GRAMMAR}")
-        adaptive, calibrator, percentile, rounding = match.groups()
+        prefix, calibrator, percentile, rounding = match.groups()
         known_calibrator(calibrator)
-        if adaptive and calibrator not in _ADAPTIVE_CALIBRATORS:
+        if prefix == PLAIN and calibrator != "stablequant":
+            raise ValueError(
+                f"{text!r} is no method; {PLAIN} goes with stablequant, the others are plain without it"
+            )
+        if prefix == ADAPTIVE and calibrator not in _ADAPTIVE_CALIBRATORS:
             raise ValueError(
                 f"{text!r} is no method; {ADAPTIVE} goes with {', '.join(_ADAPTIVE_CALIBRATORS)}"
             )
@@ -71,14 +78,15 @@ class Method:
         ):
             raise ValueError(f"{text!r} is no method; percentile alone takes a number above 0 and up to 100")
         share = float(percentile) if percentile else None
-        return cls(text, calibrator, bool(adaptive), share, rounding or "nearest")
+        form: Form = "layer-adaptive" if prefix else "plain"
+        if calibrator == "stablequant":
+            form = "plain" if prefix else "stablequant"
+        return cls(text, calibrator, form, share, rounding or "nearest")
 
     @property
-    def form(self) -> str:
-        """Which kind of method it is: "plain" treats all layers alike."""
-        if self.calibrator == "stablequant":
-            return "stablequant"
-        return "layer-adaptive" if self.adaptive else "plain"
+    def tries_cutoffs(self) -> bool:
+        """Whether the cut-off is chosen on dev."""
+        return self.calibrator == "stablequant"
 
 
 def _is_share(text: str) -> bool:
@@ -99,9 +107,14 @@ class RowPlan:
         return f"{self.method.text} {self.bits}" + ("" if self.layers == "all" else f" {self.layers}")
 
     @property
-    def searches(self) -> bool:
+    def selects(self) -> bool:
         """Whether layers are selected for it."""
         return self.method.form != "plain"
+
+    @property
+    def searches(self) -> bool:
+        """Whether anything is chosen on dev."""
+        return self.selects or self.method.tries_cutoffs
 
 
 def _split(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from speechquant.search.adaptive import layer_adaptive
 from speechquant.search.cache import CountingEvaluator, DevScore
-from speechquant.search.plain import plain
+from speechquant.search.plain import plain, plain_stablequant
 from speechquant.search.race import ALPHA, Heat, Jury, race
 from speechquant.search.result import CutoffScore, LayerSensitivity, SearchResult
 from speechquant.search.stablequant import (
@@ -29,6 +29,7 @@ __all__ = [
     "Tables",
     "layer_adaptive",
     "plain",
+    "plain_stablequant",
     "quantize_with",
     "race",
     "search_cutoffs",

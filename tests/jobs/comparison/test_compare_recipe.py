@@ -22,6 +22,7 @@ MINIMAL = {"model": "m", "output": "o", "calibration": "c", "dev": "d", "test": 
         ("adaptive-percentile:99+gptq", "percentile", "layer-adaptive", 99.0, "gptq"),
         ("adaptive-entropy", "entropy", "layer-adaptive", None, "nearest"),
         ("stablequant+adaround", "stablequant", "stablequant", None, "adaround"),
+        ("plain-stablequant", "stablequant", "plain", None, "nearest"),
     ],
 )
 def test_methods(text, calibrator, form, percentile, rounding):
@@ -38,6 +39,7 @@ def test_methods(text, calibrator, form, percentile, rounding):
         ({"methods": "max mse"}, "--methods: 'max mse' is no method; write max"),
         ({"methods": "adaptive-max"}, "adaptive- goes with entropy, mse, percentile"),
         ({"methods": "adaptive-stablequant"}, "adaptive- goes with"),
+        ({"methods": "plain-mse"}, "plain- goes with stablequant"),
         ({"methods": "max+nearest"}, "after + stands adaround or gptq"),
         ({"methods": "mse:99"}, "percentile alone takes a number"),
         ({"methods": "percentile:0"}, "percentile alone takes a number"),
@@ -135,7 +137,7 @@ def test_a_shipped_recipe_opens_with_the_command_that_runs_it(name):
     ("name", "rows", "settings"),
     [
         ("table1", 24, {}),
-        ("table2", 27, {}),
+        ("table2", 30, {}),
         ("table3", 5, {"methods": "stablequant,stablequant+gptq"}),
         ("figures", 0, {}),
     ],

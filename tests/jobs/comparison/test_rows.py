@@ -14,7 +14,7 @@ import speechquant as sq
 from speechquant.errors import DataError, RecipeError
 from speechquant.evaluation import EvaluationStore
 from speechquant.jobs import Silent, load_recipe
-from speechquant.jobs.compare_recipe import LAYERS
+from speechquant.jobs.compare_recipe import LAYERS, load_compare_recipe
 from speechquant.jobs.comparison import rows as rows_module
 from speechquant.jobs.comparison.result import mark
 from speechquant.jobs.comparison.sizes import packed_bytes
@@ -27,7 +27,7 @@ from speechquant.simulation import observe
 
 METHODS = (
     "max,percentile,percentile:99.0,mse,entropy,adaptive-percentile,adaptive-mse,adaptive-entropy",
-    "stablequant,max+gptq",
+    "stablequant,plain-stablequant,max+gptq",
 )
 
 
@@ -119,6 +119,28 @@ def test_layer_adaptive_is_the_brute_force_loop(rows, model, tiny, chosen, calib
     for role in ("dev", "test"):
         expected = brute_force_wer(model, tiny, role, scales, weight_bits=8)
         assert getattr(row, role).wer == pytest.approx(expected)
+
+
+def test_plain_stablequant_clips_all_layers_at_the_best_cutoff(rows, model, tiny, chosen):
+    row, (_, histograms) = rows["plain-stablequant"], chosen
+    sites = [site for site in model.sites() if site.role == "input"]
+
+    def wer(role, cutoff):
+        scales = {
+            site.module: (calibrate("stablequant", histograms[site.name], 6, cutoff=cutoff), 6)
+            for site in sites
+        }
+        return brute_force_wer(model, tiny, role, scales, weight_bits=8)
+
+    grid = load_compare_recipe(output="o", methods="max", **tiny).cutoff_grid
+    # Of equal ones the smallest is taken.
+    best = min(grid, key=lambda cutoff: wer("dev", cutoff))
+    assert row.found.p_opt == best
+    assert row.found.clipped == tuple(model.layers())
+    assert row.found.search_passes <= len(grid)
+    for role in ("dev", "test"):
+        assert getattr(row, role).wer == pytest.approx(wer(role, best))
+    assert set(row.against) == {"float", "stablequant"}
 
 
 @pytest.mark.parametrize(

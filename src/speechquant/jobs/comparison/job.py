@@ -107,7 +107,7 @@ def _tasks(
     selected: set[str] = set()
     for plan in recipe.plans:
         cost = final + len(choices) * _choice_passes(plan, settings, bench, first=plan.layers not in selected)
-        selected |= {plan.layers} if plan.searches else set()
+        selected |= {plan.layers} if plan.selects else set()
         make = partial(planned_row, plan=plan, histograms=histograms, choices=choices)
         row = Row(plan.name, plan.method.text, plan.method.form, plan.bits, plan.layers)
         yield _Task(row, cost, recipe.settings(plan), make)
@@ -118,8 +118,8 @@ def _tasks(
 
 def _choice_passes(plan: RowPlan, settings: Recipe, bench: RowBench, *, first: bool) -> int:
     """How many passes a row is expected to need that no row before it made."""
-    passes = 1 + len(bench.model.layers()) if plan.searches and first else 0
-    return passes + (len(settings.cutoff_grid) if plan.method.form == "stablequant" else 0)
+    passes = 1 + len(bench.model.layers()) if plan.selects and first else 0
+    return passes + (len(settings.cutoff_grid) if plan.method.tries_cutoffs else 0)
 
 
 def _run(

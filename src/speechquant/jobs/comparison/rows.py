@@ -15,7 +15,7 @@ from speechquant.jobs.comparison.sizes import packed_bytes
 from speechquant.jobs.targets import open_target
 from speechquant.learn.rounding.store import VERSION as ROUNDING_VERSION
 from speechquant.numerics import ScaleTable
-from speechquant.search import SearchResult, layer_adaptive
+from speechquant.search import SearchResult, layer_adaptive, plain_stablequant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,20 +102,29 @@ def _search(
     if not plan.searches or recipe.weight_only:
         return SearchResult(plain_table(bench, histograms), float("nan"))
     evaluator, speech = bench.scoring(choices)
-    if not plan.method.adaptive:
+    if plan.method.form == "stablequant":
         return bench.search(histograms, evaluator, speech)
+    tables, score = bench.tables(histograms), bench.scorer(evaluator, speech)
     with bench.progress.stage("search") as advance:
+
+        def tell(what: str) -> None:
+            advance(0, 1, what)
+
+        if plan.method.form == "plain":
+            return plain_stablequant(
+                bench.layers, tables, score, bits=recipe.bit_widths, cutoffs=recipe.cutoff_grid, on_step=tell
+            )
         return layer_adaptive(
             bench.layers,
-            bench.tables(histograms),
-            bench.scorer(evaluator, speech),
+            tables,
+            score,
             calibrator=recipe.method,
             bits=recipe.bit_widths,
             gamma=recipe.gamma,
             select_bits=recipe.select_bits,
             selection_calibrator=recipe.select_with,
             selection_weights=recipe.select_weights,
-            on_step=lambda what: advance(0, 1, what),
+            on_step=tell,
         )
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["conditions", "grids", "notes"]
 
-_SEARCHED = ("stablequant", "layer-adaptive")
-
 
 def grids(result: CompareResult, *, short: bool = False) -> tuple[Grid, ...]:
     """All tables; `short` leaves out of the first one what does not fit a terminal."""
@@ -81,9 +79,10 @@ def _search_grid(result: CompareResult) -> Grid:
     rows = []
     for row in result.rows:
         if row.found is not None:
-            searched = row.form in _SEARCHED
-            clipped = ", ".join(row.found.clipped) or ("none" if searched else "")
-            passes = str(row.found.search_passes) if searched else ""
+            passes = str(row.found.search_passes or "")
+            clipped = ", ".join(row.found.clipped) or ("none" if passes else "")
+            if row.form == "plain" and row.found.clipped:
+                clipped = "all"
             rows.append((row.name, clipped, _p_opt(row), passes, duration(row.found.seconds)))
     return Grid("Choices and costs", head, tuple(rows))
 
@@ -104,7 +103,7 @@ def notes(result: CompareResult) -> list[str]:
     ]
     if any(row.form == "given" for row in result.rows):
         lines.append("rows that were brought along: artifacts ran in ONNX Runtime, float models in PyTorch")
-    if any(row.form in _SEARCHED for row in result.rows):
+    if any(row.found and row.found.search_passes for row in result.rows):
         count, spoken = where.speech["choices"]
         whole = where.speech["choices"] == where.speech["dev"]
         part = "all of dev" if whole else f"{count} utterances of dev with {spoken:,} words"
@@ -113,9 +112,12 @@ def notes(result: CompareResult) -> list[str]:
             f"layers and cut-offs were chosen on {part}; gamma {where.gamma:g}; {len(grid)} cut-offs from {grid[0]:g} "
             f"to {grid[-1]:g} %. Final figures are of all of dev and test, test served for nothing else"
         )
+    if any(row.form == "layer-adaptive" for row in result.rows):
         lines.append(
             "adaptive-: the layers StableQuant selects get this calibrator, the others the largest value"
         )
+    if any(row.form == "plain" and row.found and row.found.clipped for row in result.rows):
+        lines.append("plain-stablequant: all layers are clipped, at the one cut-off that is best on dev")
     if any(row.method.startswith(("percentile", "adaptive-percentile")) for row in result.rows):
         lines.append(f"percentile without a number keeps {where.percentile:g} %")
     lines += [f"{row.name} failed: {row.error}" for row in result.failed]
@@ -144,7 +146,11 @@ def conditions(result: CompareResult) -> list[str]:
     """Speech of each role, machine and versions, one line each."""
     where = result.conditions
     speech = [f"{count:,} of {role}" for role, (count, _) in where.speech.items() if role != "choices"]
-    return [f"utterances: {', '.join(speech)}", where.machine, ", ".join(f"{name} {version}" for name, version in where.versions.items())]
+    return [
+        f"utterances: {', '.join(speech)}",
+        where.machine,
+        ", ".join(f"{name} {version}" for name, version in where.versions.items()),
+    ]
 
 
 def _words(result: CompareResult, role: str) -> int:
