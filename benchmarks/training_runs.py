@@ -14,7 +14,10 @@ from speechquant.jobs.learning import learn
 
 __all__ = ["known_rows", "listed", "parsed", "roles_parser", "trained"]
 
-GRID = ("rounding", "start", "calibrator", "weights", "rule", "candidates")
+GRID = (
+    *("rounding", "start", "calibrator", "weights", "weight_granularity", "weight_group"),
+    *("rule", "candidates", "code", "unit", "activation_bits"),
+)
 
 
 class Told(Silent):

@@ -66,8 +66,8 @@ def _show_size(metrics: Mapping[str, Any], allocation: Mapping[str, Any]) -> Non
     show(f"compressed in {metrics['compression_seconds']:.0f} s: {steps}")
     if allocation["repaired"]:
         show(
-            f"{len(allocation['repaired'])} matrices did not get the bits with the largest logits, which would "
-            "exceed the budget; the integer programme chose for them"
+            f"{len(allocation['repaired'])} matrices did not get the bits with the largest logits, which together "
+            "exceed the budget or leave much of it unused; the integer programme chose for them"
         )
 
 

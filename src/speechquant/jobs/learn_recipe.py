@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from speechquant.jobs.mixed_recipe import MIXED, MixedRecipe
-from speechquant.jobs.recipe_checks import CalibratorName, checked, parse_bits
+from speechquant.jobs.recipe_checks import CalibratorName, checked, leaves_activations, parse_bits
 from speechquant.jobs.shared_recipe import (  # noqa: TC001 - pydantic reads annotations
     ExcludedLayers,
     IncludedLayers,
@@ -17,6 +17,8 @@ from speechquant.jobs.shared_recipe import (  # noqa: TC001 - pydantic reads ann
 from speechquant.numerics import CANDIDATES
 
 __all__ = ["LearnMethod", "LearnRecipe", "load_learn_recipe"]
+
+_BITS = "w8a8"
 
 LearnMethod = Literal["qat", "float", "one-stage", "two-stage", "uniform", "allocate"]
 
@@ -36,8 +38,11 @@ class LearnRecipe(MixedRecipe):
     bits: Annotated[
         str,
         checked(parse_bits),
-        Field(description="Bits of weights and activations for qat, w8a8 to w2a2, up to w16a16."),
-    ] = "w8a8"
+        Field(
+            description="Bits of weights and activations for qat, w8a8 to w2a2, up to w16a16; with w4a16 and the like "
+            "activations stay in float."
+        ),
+    ] = _BITS
     start: Annotated[
         Path | None,
         Field(description="Artifact of the same model whose activation ranges training starts from."),
@@ -144,6 +149,13 @@ class LearnRecipe(MixedRecipe):
                 "--start, --include and --exclude are about activations, which stay in float; quantize them with "
                 f"--activation-bits 8 (of weights, --rule chooses for {self.method})"
             )
+        if self.method == "qat" and self.weight_only and self.start is not None:
+            raise ValueError(f"--start is about activations, which --bits {self.bits} leaves in float")
+        if self.method in MIXED and self.bits != _BITS:
+            raise ValueError(
+                f"--bits is for --method qat; the weights of {self.method} get theirs from a budget, activations from "
+                "--activation-bits"
+            )
         self.check_mixed(self.method)
         return self
 
@@ -151,6 +163,11 @@ class LearnRecipe(MixedRecipe):
     def bit_widths(self) -> tuple[int, int]:
         """Bits of weights and of activations."""
         return parse_bits(self.bits)
+
+    @property
+    def weight_only(self) -> bool:
+        """Whether `qat` leaves activations in float."""
+        return leaves_activations(self.bits)
 
 
 def load_learn_recipe(path: Path | None = None, **settings: Any) -> LearnRecipe:

@@ -29,6 +29,21 @@ CRITERIA = ("kl", "hessian", "fisher")
 _EVEN = "even"
 _TERNARY = 1.58
 
+_DECISIVE = (
+    *(
+        "code",
+        "candidates",
+        "rule",
+        "activation_bits",
+        "unit",
+        "weights",
+        "weight_granularity",
+        "weight_group",
+    ),
+    "second_pass",
+)
+"""Settings that other methods would not heed, and whose result would not be what was asked for."""
+
 
 def _criterion(*others: str) -> AfterValidator:
     """Accepts names of registered criteria, and others; a ValueError lists the names there are."""
@@ -51,6 +66,10 @@ def _registered_criteria() -> tuple[str, ...]:
         # Without torch nobody can have registered another one.
         return CRITERIA
     return (*CRITERIA, *(name for name in criterion_names() if name not in CRITERIA))
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 class MixedRecipe(SharedRecipe):
@@ -170,19 +189,15 @@ class MixedRecipe(SharedRecipe):
     def check_mixed(self, method: str) -> None:
         """Refuse budgets that contradict each other or the method (ValueError)."""
         given = [
-            f"--{name.replace('_', '-')}"
+            _flag(name)
             for name in ("average_bits", "megabytes", "ratio", "bit_penalty")
             if getattr(self, name) is not None
         ]
         if method not in MIXED:
+            fields = MixedRecipe.model_fields
+            given += [_flag(name) for name in _DECISIVE if getattr(self, name) != fields[name].default]
             if given:
                 raise ValueError(f"{given[0]} belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}")
-            if self.activation_bits is not None:
-                raise ValueError(
-                    f"--activation-bits belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}"
-                )
-            if self.code != "fixed":
-                raise ValueError(f"--code belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}")
             return
         if len(given) != 1:
             raise ValueError(

@@ -7,7 +7,13 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from speechquant.jobs.recipe_checks import CalibratorName, checked, known_group, parse_bits
+from speechquant.jobs.recipe_checks import (
+    CalibratorName,
+    checked,
+    known_group,
+    leaves_activations,
+    parse_bits,
+)
 from speechquant.jobs.shared_recipe import (
     ROLES,
     ExcludedLayers,
@@ -19,7 +25,6 @@ from speechquant.numerics import Granularity, WeightMethod
 
 __all__ = ["Recipe", "load_recipe"]
 
-_FLOAT_BITS = 16
 _GROUPED_BITS = 4
 
 
@@ -119,9 +124,8 @@ class Recipe(SearchRecipe):
 
     @property
     def weight_only(self) -> bool:
-        """Whether activations stay in float: a16, but for w16a16, which puts both on a grid of 16 bits."""
-        weights, activations = self.bit_widths
-        return activations == _FLOAT_BITS and weights < _FLOAT_BITS
+        """Whether activations stay in float."""
+        return leaves_activations(self.bits)
 
     @property
     def scales_by(self) -> str:

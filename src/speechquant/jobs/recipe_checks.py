@@ -18,12 +18,14 @@ __all__ = [
     "checked",
     "known_calibrator",
     "known_group",
+    "leaves_activations",
     "one_of",
     "parse_bits",
     "parse_cutoffs",
 ]
 
 _BITS = re.compile(r"w(\d{1,2})a(\d{1,2})")
+_FLOAT_BITS = 16
 _MOST_CUTOFFS = 10_000
 _GROUP_SIZES = (16, 32, 64, 128, 256)
 
@@ -34,6 +36,12 @@ def parse_bits(bits: str) -> tuple[int, int]:
     if not match or not all(2 <= int(part) <= 16 for part in match.groups()):  # noqa: PLR2004
         raise ValueError(f"{bits!r} is not possible; write w8a8, w4a8, ...; each from 2 to 16")
     return int(match[1]), int(match[2])
+
+
+def leaves_activations(bits: str) -> bool:
+    """Whether activations stay in float: a16, but for w16a16, which puts both on a grid of 16 bits."""
+    weights, activations = parse_bits(bits)
+    return activations == _FLOAT_BITS and weights < _FLOAT_BITS
 
 
 def parse_cutoffs(cutoffs: str) -> tuple[float, ...]:

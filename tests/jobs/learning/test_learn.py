@@ -198,6 +198,17 @@ def test_ranges_of_an_artifact_are_kept_for_other_bits(learned, recipe, tiny):
         start_table(other, open_roles(settings).train, settings, Silent())
 
 
+def test_activations_of_16_bits_stay_in_float(recipe):
+    outcome = learn(recipe(bits="w4a16"))
+    entries = list(load_artifact(outcome.folder).scale_table())
+    assert {entry.site.role for entry in entries} == {"weight"}
+    assert {entry.spec.bits for entry in entries} == {4}
+    metrics = outcome.metrics
+    assert metrics["bits"] == "w4a16"
+    assert abs(metrics["quantized"]["wer"] - metrics["simulated"]["wer"]) <= 0.1
+    assert metrics["agreement"]["value"] > 99
+
+
 def test_layers_may_stay_in_float(recipe, tiny):
     settings = recipe(include=("transformer.*",), exclude=("transformer.0",))
     table = start_table(load_model(tiny("hubert-large")), open_roles(settings).train, settings, Silent())

@@ -17,13 +17,17 @@ from typer.testing import CliRunner
 
 from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.cli import app
+from speechquant.engines import EngineOptions, load_recognizer
 from speechquant.errors import RecipeError
+from speechquant.jobs import evaluate, export
 from speechquant.jobs.learn_recipe import load_learn_recipe
 from speechquant.jobs.learning import allocation, mixed
 from speechquant.learn.training import Speech
 from speechquant.models import load_model
+from speechquant.numerics import ScaleTable
+from speechquant.simulation import quantized
 
-SHORT = ("--steps=3", "--batch=2", "--evaluate-every=1", "--learning-rate=1e-3", "--threads=1", "--rule=all")
+SHORT = ("--steps=3", "--batch=2", "--evaluate-every=1", "--learning-rate=1e-3", "--threads=1")
 
 
 @pytest.fixture
@@ -34,6 +38,7 @@ def learn_any(corpora, tiny, tmp_path):
         roles = [part for role in ("train", "dev", "test") for part in (f"--{role}", corpora[role])]
         place = tmp_path / name
         command = ["learn", str(model or tiny("hubert-large")), *roles, *SHORT, *arguments, "-o", str(place)]
+        command += [] if "qat" in arguments else ["--rule", "all"]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
         if said is not None:
@@ -75,6 +80,38 @@ def agrees(place, metrics):
     assert abs(metrics["quantized"]["wer"] - metrics["simulated"]["wer"]) <= 0.1
     assert metrics["agreement"]["value"] > 99
     assert metrics["quantized"]["backend"] == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        ("--average-bits", "3.5"),
+        ("--average-bits", "3.5", "--weight-granularity", "group", "--weight-group", "32"),
+        ("--average-bits", "3.2", "--code", "entropy", "--weight-granularity", "tensor"),
+        ("--average-bits", "3.5", "--activation-bits", "8"),
+    ],
+    ids=["channel", "group", "entropy", "int8"],
+)
+def test_openvino_hears_what_the_simulation_hears(learn, corpora, form):
+    place, metrics, _, _ = learn("--method", "allocate", "--criterion", "fisher", *form)
+    export(place, engine="openvino")
+    report = evaluate([place], corpora["test"], engine="openvino", precision="f32", normalizer="upper")
+    (found,) = report.results
+    assert found.evaluation.backend == "openvino"
+    assert abs(found.evaluation.wer - metrics["simulated"]["wer"]) <= 0.1
+    artifact = load_artifact(place)
+    model = load_model(place, tensors=artifact.tensors())
+    entries = artifact.scale_table().entries.items()
+    inputs = ScaleTable({name: entry for name, entry in entries if entry.site.role == "input"})
+    assert bool(inputs.entries) == ("--activation-bits" in form)
+    samples, _ = soundfile.read(next(Path(corpora["test"]).glob("*.wav")), dtype="float32")
+    with quantized(model, inputs), torch.no_grad():
+        expected = model.module(model.features(samples)).logits[0].numpy()
+    for engine, graphs in (("onnxruntime", place / "onnx"), ("openvino", place / "onnx" / "openvino")):
+        options = EngineOptions(precision="f32")
+        logits = load_recognizer(graphs, engine=engine, vocabulary=place, options=options).logits(samples)
+        # In int8 a value at the border of two integers may fall to the other side.
+        assert np.square(logits - expected).mean() < 1e-3 * np.square(expected - expected.mean()).mean()
 
 
 def test_one_stage(learn, history):
@@ -158,7 +195,7 @@ def test_uniform_takes_the_most_bits_that_fit(learn):
 
 @pytest.mark.parametrize("method", ["uniform", "qat"])
 def test_rounding_by_speech_starts_nearer_to_the_float_model(learn_any, history, method, without_chance):
-    form = {"uniform": ("--average-bits", "4", "--rule", "all"), "qat": ("--bits", "w4a8")}[method]
+    form = {"uniform": ("--average-bits", "4"), "qat": ("--bits", "w4a8")}[method]
     lost = {}
     for rounding in ("nearest", "gptq"):
         place = learn_any(
@@ -295,6 +332,14 @@ def test_allocation_rounds_in_the_end(learn, tiny, corpora):
     assert (rounded - exact).square().mean() < 0.8 * (nearest - exact).square().mean()
 
 
+@pytest.mark.parametrize("method", ["qat", "float", "allocate", "one-stage"])
+def test_what_a_run_wrote_down_is_accepted_again(method, tmp_path):
+    budget = {} if method in {"qat", "float"} else {"ratio": 8, "code": "entropy"}
+    recipe = load_learn_recipe(model="m", output="o", train="t", dev="d", method=method, **budget)
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml("speechquant learn"))
+    assert load_learn_recipe(tmp_path / "recipe.yaml") == recipe
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -317,6 +362,13 @@ def test_allocation_rounds_in_the_end(learn, tiny, corpora):
         ),
         ({"method": "uniform", "ratio": 8, "code": "entropy", "weights": "max"}, "--weights and --code"),
         ({"method": "qat", "code": "entropy"}, "--code belongs to --method one-stage"),
+        ({"method": "qat", "activation_bits": 8}, "--activation-bits belongs to"),
+        ({"method": "qat", "weight_granularity": "group"}, "--weight-granularity belongs to"),
+        ({"method": "float", "rule": "all"}, "--rule belongs to"),
+        ({"method": "qat", "weights": "max"}, "--weights belongs to"),
+        ({"method": "qat", "second_pass": 10}, "--second-pass belongs to"),
+        ({"method": "uniform", "ratio": 8, "bits": "w4a8"}, "--bits is for --method qat"),
+        ({"method": "qat", "bits": "w4a16", "start": "artifact"}, "--start is about activations"),
     ],
 )
 def test_what_contradicts_itself_is_refused(settings, words):

@@ -162,18 +162,20 @@ def test_a_finished_run_is_not_repeated(run):
 
 @pytest.mark.parametrize("damage", ["other settings", "damaged", "no best"])
 def test_a_checkpoint_that_does_not_belong_is_not_used(run, tmp_path, damage):
-    run(scores=[50, 40, 30])
+    first, _ = run(scores=[50, 40, 30])
     if damage == "damaged":
         (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"nothing")
     if damage == "no best":
         (tmp_path / "run" / "best.safetensors").unlink()
     steps = []
-    run(
+    again, _ = run(
         scores=[50, 40, 30],
         on_step=lambda done, _: steps.append(done),
         settings="other" if damage == "other settings" else "same",
     )
     assert sorted(set(steps)) == [0, 1, 2, 3, 4]
+    # From the weights of the model, not from those that were trained already.
+    assert all(torch.equal(tensor, state(first)[name]) for name, tensor in state(again).items())
 
 
 def test_the_best_weights_are_kept(run, tmp_path):

@@ -28,11 +28,15 @@ __all__ = ["activation_ranges", "calibration_part", "start_table"]
 def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress: Progress) -> ScaleTable:
     """Weight scales per output channel with the least squared error, and activation scales per tensor.
 
+    Under `--bits w4a16` and the like activations stay in float and have none.
+
     Raises:
         SpeechquantError: see `activation_ranges`.
     """
     weight_bits, bits = recipe.bit_widths
     weights = weight_table(model, _wanted(model, recipe), bits=weight_bits, method="mse")
+    if recipe.weight_only:
+        return weights
     return weights.merged(activation_ranges(model, train, recipe, progress, bits))
 
 

@@ -43,7 +43,8 @@ class Allocation:
         budget: what had to be met; None where a penalty took its place.
         table: all weights, the searched ones with their bits, the others with 8.
         choices: the searched ones, in the order of the model.
-        repaired: modules that did not get the bits that were learned, because these would exceed the budget.
+        repaired: modules that did not get the bits that were learned, because together these exceed the budget or leave
+            much of it unused.
     """
 
     criterion: str

@@ -151,7 +151,7 @@ class BitChoice(nn.Module):
         }
 
     def repaired(self) -> tuple[str, ...]:
-        """Modules whose bits are not those of the largest logit, because these would exceed the budget."""
+        """Modules whose bits are not those of the largest logit: those exceed the budget, or leave much of it."""
         largest = self.logits.argmax(dim=1).tolist()
         chosen = self._chosen() if self._settled is None else self._settled
         return tuple(

@@ -12,7 +12,7 @@ import torch
 from speechquant.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import nn
@@ -94,11 +94,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, *, settings: str
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    settings: str,
+    accept: Callable[[Position], bool] = lambda _: True,
 ) -> Position | None:
     """Put weights and moments back; None, and nothing changed, where the file is of no use for this run.
 
-    It is of no use when it is not there, damaged, or of a run with other settings.
+    It is of no use when it is not there, damaged, of a run with other settings, or `accept` says no.
     """
     read = read_tensors(path)
     if read is None or read[1].get("settings") != settings:
@@ -108,6 +113,8 @@ def load_checkpoint(
         position = Position(**note)
         own = {name: tensors[name] for name in tensors_of(module)}
     except (KeyError, TypeError):
+        return None
+    if not accept(position):
         return None
     load_tensors(module, own)
     for name, parameter in module.named_parameters():

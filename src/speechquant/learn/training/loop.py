@@ -187,11 +187,14 @@ class Trainer:
         return bool(self._accelerator.is_main_process)
 
     def _resume(self) -> Position:
+        def complete(position: Position) -> bool:
+            return position.best is None or read_tensors(self._folder / BEST) is not None
+
         path = self._folder / CHECKPOINT
-        found = load_checkpoint(path, self._student, self._optimizer, settings=self._settings)
-        if found is None or (found.best is not None and read_tensors(self._folder / BEST) is None):
-            return Position(self._settings)
-        return found
+        found = load_checkpoint(
+            path, self._student, self._optimizer, settings=self._settings, accept=complete
+        )
+        return found or Position(self._settings)
 
     def _begin(self, step: int) -> None:
         if self._search is not None:
