@@ -11,13 +11,11 @@ from typing import Any
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import LearnRecipe
 from speechquant.jobs.learning import learn
+from speechquant.jobs.mixed_recipe import MIXED_ALONE
 
 __all__ = ["known_rows", "listed", "parsed", "roles_parser", "trained"]
 
-GRID = (
-    *("rounding", "start", "calibrator", "weights", "weight_granularity", "weight_group"),
-    *("rule", "candidates", "code", "unit", "activation_bits"),
-)
+GRID = ("rounding", "start", "calibrator", *MIXED_ALONE)
 
 
 class Told(Silent):

@@ -14,7 +14,7 @@ from pydantic import model_validator as validator
 
 from speechquant.errors import RecipeError
 from speechquant.jobs.recipe import Recipe
-from speechquant.jobs.recipe_checks import known_calibrator, parse_bits
+from speechquant.jobs.recipe_checks import known_calibrator, leaves_activations, parse_bits
 from speechquant.jobs.shared_recipe import RoundingMethod, SearchRecipe
 from speechquant.jobs.sources import DEMO_MODELS
 from speechquant.numerics import calibrator_names
@@ -83,11 +83,6 @@ class Method:
             form = "plain" if prefix else "stablequant"
         return cls(text, calibrator, form, share, rounding or "nearest")
 
-    @property
-    def tries_cutoffs(self) -> bool:
-        """Whether the cut-off is chosen on dev."""
-        return self.calibrator == "stablequant"
-
 
 def _is_share(text: str) -> bool:
     return text != "." and 0 < float(text) <= 100  # noqa: PLR2004
@@ -109,12 +104,17 @@ class RowPlan:
     @property
     def selects(self) -> bool:
         """Whether layers are selected for it."""
-        return self.method.form != "plain"
+        return self.method.form != "plain" and not leaves_activations(self.bits)
+
+    @property
+    def tries_cutoffs(self) -> bool:
+        """Whether a cut-off is chosen for it."""
+        return self.method.calibrator == "stablequant" and not leaves_activations(self.bits)
 
     @property
     def searches(self) -> bool:
         """Whether anything is chosen on dev."""
-        return self.selects or self.method.tries_cutoffs
+        return self.selects or self.tries_cutoffs
 
 
 def _split(value: Any) -> Any:

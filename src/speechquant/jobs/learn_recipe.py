@@ -151,10 +151,10 @@ class LearnRecipe(MixedRecipe):
             )
         if self.method == "qat" and self.weight_only and self.start is not None:
             raise ValueError(f"--start is about activations, which --bits {self.bits} leaves in float")
-        if self.method in MIXED and self.bits != _BITS:
+        if self.method in MIXED and self.bit_widths != parse_bits(_BITS):
             raise ValueError(
-                f"--bits is for --method qat; the weights of {self.method} get theirs from a budget, activations from "
-                "--activation-bits"
+                f"--bits {self.bits} is for --method qat; leave it out: the weights of {self.method} get theirs from a "
+                "budget, activations from --activation-bits"
             )
         self.check_mixed(self.method)
         return self

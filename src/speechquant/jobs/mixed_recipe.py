@@ -18,31 +18,29 @@ from speechquant.numerics import (
     WeightMethod,
 )
 
-__all__ = ["CRITERIA", "MIXED", "MixedRecipe"]
+__all__ = ["CRITERIA", "MIXED", "MIXED_ALONE", "MixedRecipe"]
 
 MIXED = ("one-stage", "two-stage", "uniform", "allocate")
 """Methods that make weights small to a budget, and leave activations in float."""
+
+MIXED_ALONE = (
+    "code",
+    "candidates",
+    "rule",
+    "activation_bits",
+    "unit",
+    "weights",
+    "weight_granularity",
+    "weight_group",
+    "second_pass",
+)
+"""Settings of grids and trainings that the other methods do not have; they refuse them."""
 
 CRITERIA = ("kl", "hessian", "fisher")
 """Criteria that `learn.allocation` registers by itself; its code needs torch."""
 
 _EVEN = "even"
 _TERNARY = 1.58
-
-_DECISIVE = (
-    *(
-        "code",
-        "candidates",
-        "rule",
-        "activation_bits",
-        "unit",
-        "weights",
-        "weight_granularity",
-        "weight_group",
-    ),
-    "second_pass",
-)
-"""Settings that other methods would not heed, and whose result would not be what was asked for."""
 
 
 def _criterion(*others: str) -> AfterValidator:
@@ -187,7 +185,7 @@ class MixedRecipe(SharedRecipe):
         return self.weight_granularity, self.weight_group if grouped else None
 
     def check_mixed(self, method: str) -> None:
-        """Refuse budgets that contradict each other or the method (ValueError)."""
+        """Refuse settings that contradict each other or the method (ValueError)."""
         given = [
             _flag(name)
             for name in ("average_bits", "megabytes", "ratio", "bit_penalty")
@@ -195,7 +193,7 @@ class MixedRecipe(SharedRecipe):
         ]
         if method not in MIXED:
             fields = MixedRecipe.model_fields
-            given += [_flag(name) for name in _DECISIVE if getattr(self, name) != fields[name].default]
+            given += [_flag(name) for name in MIXED_ALONE if getattr(self, name) != fields[name].default]
             if given:
                 raise ValueError(f"{given[0]} belongs to --method {', '.join(MIXED[:-1])} or {MIXED[-1]}")
             return

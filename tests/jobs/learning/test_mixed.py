@@ -367,7 +367,7 @@ def test_what_a_run_wrote_down_is_accepted_again(method, tmp_path):
         ({"method": "float", "rule": "all"}, "--rule belongs to"),
         ({"method": "qat", "weights": "max"}, "--weights belongs to"),
         ({"method": "qat", "second_pass": 10}, "--second-pass belongs to"),
-        ({"method": "uniform", "ratio": 8, "bits": "w4a8"}, "--bits is for --method qat"),
+        ({"method": "uniform", "ratio": 8, "bits": "w4a8"}, "--bits w4a8 is for --method qat"),
         ({"method": "qat", "bits": "w4a16", "start": "artifact"}, "--start is about activations"),
     ],
 )

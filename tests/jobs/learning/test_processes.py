@@ -28,8 +28,8 @@ from speechquant.jobs.learning import learn
 learn(load_learn_recipe(**json.loads(sys.argv[1])))
 """
 QAT = {"method": "qat", "bits": "w4a8", "scale_learning_rate": 0.01}
-# Two updates with bits that are learned, and one with those that were found; the best weights are those before it.
-ONE_STAGE = {"method": "one-stage", "average_bits": 3.5, "search_share": 0.67, "evaluate_every": 1}
+# Two updates with bits that are learned, and one with those that were found.
+ONE_STAGE = {"method": "one-stage", "average_bits": 3.5, "search_share": 0.67}
 
 
 def trained(work, name):
@@ -69,12 +69,10 @@ def test_two_processes_train_as_one(calm, corpora, tmp_path, history, settings):
     # The last bits of a sum decide where a weight is rounded that lies half-way between two integers.
     assert one == pytest.approx(two, rel=1e-5 if settings["method"] == "float" else 1e-3)
     assert one[2] != one[0]
-    # No weights are better on noise than those before the first update.
-    start, one, two = (
-        trained(tmp_path / f"{name}.work", kept)
-        for name, kept in (("one", "best"), ("one", "checkpoint"), ("two", "checkpoint"))
-    )
+    one, two = (trained(tmp_path / f"{name}.work", "checkpoint") for name in ("one", "two"))
     assert set(one) == ({"network"} if settings["method"] == "float" else {"network", "extra"})
     for kind, end in one.items():
-        # Where a gradient is nearly zero, AdamW makes a step of the last bits of its sum.
-        assert np.linalg.norm(end - two[kind]) < 0.05 * np.linalg.norm(end - start[kind])
+        # Each of three updates of AdamW moves a number by about the learning rate. Where a gradient is nearly zero, it
+        # makes a step of the last bits of its sum.
+        moved = settings["learning_rate"] if kind == "network" else settings.get("scale_learning_rate", 1e-3)
+        assert np.linalg.norm(end - two[kind]) < 0.05 * 3 * moved * np.sqrt(end.size)

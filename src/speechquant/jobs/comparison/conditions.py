@@ -22,8 +22,8 @@ def conditions(recipe: CompareRecipe, bench: RowBench, choices: Corpus) -> Condi
     """What can be said before the first row is made."""
     corpora = bench.corpora
     where = provenance(threads=recipe.threads or 0, repeats=0, warmup=0, audio="")
-    searching = any(plan.searches for plan in recipe.plans)
-    small = warn_if_too_small(choices.words, recipe.gamma) if searching else None
+    selecting = any(plan.selects for plan in recipe.plans)
+    small = warn_if_too_small(choices.words, recipe.gamma) if selecting else None
     roles = {"calibration": corpora.calibration, "choices": choices, "dev": corpora.dev, "test": corpora.test}
     if not recipe.makes_rows:
         del roles["calibration"], roles["choices"]

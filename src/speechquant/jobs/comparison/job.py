@@ -119,7 +119,7 @@ def _tasks(
 def _choice_passes(plan: RowPlan, settings: Recipe, bench: RowBench, *, first: bool) -> int:
     """How many passes a row is expected to need that no row before it made."""
     passes = 1 + len(bench.model.layers()) if plan.selects and first else 0
-    return passes + (len(settings.cutoff_grid) if plan.method.tries_cutoffs else 0)
+    return passes + (len(settings.cutoff_grid) if plan.tries_cutoffs else 0)
 
 
 def _run(

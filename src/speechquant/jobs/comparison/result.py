@@ -36,8 +36,8 @@ class Found:
     """How a row came about; with it and the stored transcripts a finished row needs nothing done again.
 
     `signature` is that of the recogniser, `bytes` None where the size is unknown. `search_passes` counts passes
-    over the speech for choices, the float model's included; the two final passes over dev and test are not
-    among them. `seconds` is the time in the recogniser and in rounding, shared passes included.
+    over the speech for choices, the float model's included where layers were selected; the two final passes over dev
+    and test are not among them. `seconds` is the time in the recogniser and in rounding, shared passes included.
 
     An artifact also has its `storage`, counted in its file of weights, and, where `learn` made it, the
     `compression_seconds` that this took.

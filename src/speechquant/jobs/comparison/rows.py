@@ -99,7 +99,7 @@ def _search(
     bench: RowBench, plan: RowPlan, histograms: Mapping[str, Histogram], choices: Corpus
 ) -> SearchResult:
     recipe = bench.recipe
-    if not plan.searches or recipe.weight_only:
+    if not plan.searches:
         return SearchResult(plain_table(bench, histograms), float("nan"))
     evaluator, speech = bench.scoring(choices)
     if plan.method.form == "stablequant":

@@ -108,8 +108,10 @@ def notes(result: CompareResult) -> list[str]:
         whole = where.speech["choices"] == where.speech["dev"]
         part = "all of dev" if whole else f"{count} utterances of dev with {spoken:,} words"
         grid = where.cutoffs
+        selected = any(row.form in ("layer-adaptive", "stablequant") for row in result.rows)
+        chosen = f"layers, for gamma {where.gamma:g}, and cut-offs" if selected else "cut-offs"
         lines.append(
-            f"layers and cut-offs were chosen on {part}; gamma {where.gamma:g}; {len(grid)} cut-offs from {grid[0]:g} "
+            f"{chosen} were chosen on {part}; {len(grid)} cut-offs from {grid[0]:g} "
             f"to {grid[-1]:g} %. Final figures are of all of dev and test, test served for nothing else"
         )
     if any(row.form == "layer-adaptive" for row in result.rows):
@@ -117,7 +119,9 @@ def notes(result: CompareResult) -> list[str]:
             "adaptive-: the layers StableQuant selects get this calibrator, the others the largest value"
         )
     if any(row.form == "plain" and row.found and row.found.clipped for row in result.rows):
-        lines.append("plain-stablequant: all layers are clipped, at the one cut-off that is best on dev")
+        lines.append(
+            "plain-stablequant: all layers of the row are clipped, at the one cut-off that is best on dev"
+        )
     if any(row.method.startswith(("percentile", "adaptive-percentile")) for row in result.rows):
         lines.append(f"percentile without a number keeps {where.percentile:g} %")
     lines += [f"{row.name} failed: {row.error}" for row in result.failed]

@@ -90,10 +90,15 @@ def _inputs(session: Session) -> ScaleTable:
 def _quantizers(session: Session, work: Path) -> Quantizers:
     with session.timed("calibrate"):
         start = start_table(session.model, session.roles.train, session.recipe, session.progress)
+    shared = () if session.recipe.weight_only else _shared(session)
+    round_in_place(session, start, work)
+    return Quantizers(session.model, start, learned=session.recipe.step_sizes == "learned", shared=shared)
+
+
+def _shared(session: Session) -> tuple[tuple[str, ...], ...]:
+    """Operators that read one tensor, by what the first usable utterance shows."""
     loaded = iter_loaded(session.roles.train, strict=False, on_skip=lambda _: None)
     first = next(loaded, None)
     if first is None:
         raise DataError(f"no usable speech in the {session.roles.train.name} set")
-    shared = shared_inputs(session.model, first[1])
-    round_in_place(session, start, work)
-    return Quantizers(session.model, start, learned=session.recipe.step_sizes == "learned", shared=shared)
+    return shared_inputs(session.model, first[1])

@@ -99,7 +99,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     settings: str,
-    accept: Callable[[Position], bool] = lambda _: True,
+    accept: Callable[[Position], bool],
 ) -> Position | None:
     """Put weights and moments back; None, and nothing changed, where the file is of no use for this run.
 
