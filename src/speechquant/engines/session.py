@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
+from speechquant.engines.cpu import read_cpu
 from speechquant.errors import ArtifactError, EngineError
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def open_session(path: Path, options: SessionOptions) -> Any:
     settings.log_severity_level = _ERRORS_ONLY
     # Weights in 8 bits under float activations become MatMulNBits, whose default quantizes the activations too.
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    if read_cpu().saturates:
+        # Products of uint8 and int8 are cut off on such processors, those of uint8 and uint8 are not.
+        settings.add_session_config_entry("session.x64quantprecision", "1")
     if options.optimized is not None:
         settings.optimized_model_filepath = str(options.optimized)
     try:

@@ -23,8 +23,8 @@ _PACKAGES = {
 }
 _UNKNOWN = "this system does not tell what the processor can do; the engines choose by themselves"
 _SATURATES = (
-    "this processor has no VNNI: it adds products of uint8 and int8 in 16 bits, which can saturate; "
-    "quantize with --bits w7a8, whose weights leave room"
+    "this processor has no VNNI: its fast products of uint8 and int8 are cut off at 16 bits; ONNX Runtime takes "
+    "exact ones, which are slower; in other programs take artifacts of --bits w7a8, whose weights leave room"
 )
 _INSTALL = {"openvino": "pip install 'speechquant[openvino]'"}
 
