@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from speechquant.artifact import save_artifact, verify_artifact
+from speechquant.artifact.weights import Tensors
 from speechquant.errors import ArtifactError
 
 
@@ -130,13 +131,28 @@ def test_a_weight_that_is_gone(folder):
 
 
 @pytest.mark.parametrize(
-    "note", ["[]", "{", '{"conv.weight": 3}', '{"conv.weight": {"bits": 99, "shape": []}}']
+    "note",
+    [
+        "[]",
+        "{",
+        '{"conv.weight": 3}',
+        '{"conv.weight": {"bits": 99, "shape": []}}',
+        '{"conv.weight": {"bits": Infinity, "shape": [6]}}',
+        '{"conv.weight": {"bits": 8, "shape": [Infinity]}}',
+        '{"conv.weight": {"bits": 8, "shape": [1e2]}}',
+        f'{{"conv.weight": {{"bits": 8, "shape": {[1] * 73}}}}}',
+        f'{{"conv.weight": {{"bits": 8, "shape": [{10**400}]}}}}',
+        '{"nowhere.weight": {"bits": 8, "shape": [6]}}',
+        '{}, "tied": {"other.weight": "nowhere.weight"}',
+    ],
 )
 def test_malformed_notes(folder, note):
     path = folder / "model.safetensors"
     save_file(load_file(path), path, metadata={"speechquant": f'{{"packed": {note}}}'})
     reseal(folder)
     assert any("malformed" in p for p in verify_artifact(folder).problems)
+    with pytest.raises(ArtifactError, match="malformed"):
+        Tensors(path)
 
 
 def test_a_huge_shape_is_refused_without_memory(folder):

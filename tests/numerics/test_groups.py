@@ -160,3 +160,10 @@ def test_the_group_size_is_part_of_a_table_s_signature():
     site, scale = Site("a", "weight", "a"), np.ones((2, 2), np.float32)
     signatures = {ScaleTable({site.name: Entry(site, grouped(size), scale)}).signature for size in (33, 64)}
     assert len(signatures) == 2
+
+
+def test_a_group_may_be_as_large_as_it_likes():
+    integers = np.arange(-6, 6, dtype=np.int8).reshape(3, 4)
+    scales = np.array([[0.5], [0.25], [2.0]], np.float32)
+    # Memory goes by the weight, not by what a file says of it.
+    np.testing.assert_array_equal(dequantize(integers, scales, group_size=10**12), integers * scales)

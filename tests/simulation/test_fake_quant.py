@@ -121,3 +121,9 @@ def test_the_same_values_with_and_without_gradient_and_the_input_is_left_alone()
     learned = fake_quantize(x.clone().requires_grad_(), scale, spec)
     assert torch.equal(plain, learned.detach())
     assert torch.equal(x, kept)
+
+
+def test_a_group_may_be_as_large_as_it_likes():
+    x, scale = torch.arange(-6.0, 6.0).reshape(3, 4), torch.tensor([[1.0], [0.5], [2.0]])
+    found = fake_quantize(x, scale, QuantSpec(8, "group", narrow=True, group_size=10**12))
+    torch.testing.assert_close(found, torch.round(x / scale) * scale, rtol=0, atol=0)

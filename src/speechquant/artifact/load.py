@@ -98,7 +98,7 @@ def _scale(record: SiteRecord, tensors: Tensors | None) -> NDArray[np.float32]:
         return np.asarray(record.scale, np.float32)
     scale = tensors.raw(record.scale_tensor or "")
     types = (np.float16, np.float32) if record.granularity == "group" else (np.float32,)
-    if scale.dtype not in types or scale.ndim != _AXES[record.granularity]:
+    if scale.dtype not in types or scale.ndim != _AXES[record.granularity] or not scale.size:
         raise ArtifactError(
             f"{tensors.path}: {record.scale_tensor} holds {scale.dtype} of shape {scale.shape}, which is not "
             f"one scale per {record.granularity}; fetch the artifact again"

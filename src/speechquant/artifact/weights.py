@@ -48,6 +48,8 @@ _PACKED = "packed"
 _TIED = "tied"
 _CODING = "deflate"
 
+_MOST_AXES, _MOST_WEIGHTS = 8, 1 << 62
+
 
 @dataclass(frozen=True, slots=True)
 class Packing:
@@ -166,13 +168,23 @@ class Tensors(Mapping[str, "NDArray[np.float32]"]):
             raise ArtifactError(f"{path}: cannot be read ({reason}); fetch the artifact again") from error
         try:
             notes = json.loads(note.get(_NOTE, "{}"))
-            self.packed = {name: _packing(entry) for name, entry in notes.get(_PACKED, {}).items()}
+            self.packed = {name: _packing(name, entry) for name, entry in notes.get(_PACKED, {}).items()}
             self.tied = {str(k): str(v) for k, v in notes.get(_TIED, {}).items()}
+            self._check_names()
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ArtifactError(f"{path}: its notes on packed weights are malformed") from error
+            raise ArtifactError(
+                f"{path}: its notes on packed weights are malformed ({error}); fetch the artifact again"
+            ) from error
         scales = {scale_name(name) for name in self.packed}
         own = (name for name in self.stored if name not in scales and not name.endswith(".input_scale"))
         self._names = (*own, *self.tied)
+
+    def _check_names(self) -> None:
+        """Everything that the notes speak of is there (ValueError)."""
+        spoken = {*self.packed, *map(scale_name, self.packed), *self.tied.values()}
+        missing = sorted(spoken.difference(self.stored))
+        if missing:
+            raise ValueError(f"no tensor {missing[0]}")
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         name = self.tied.get(name, name)
@@ -239,16 +251,19 @@ def _integers(weight: NDArray[Any], entry: Entry) -> tuple[NDArray[np.uint8], di
     return data, note | ({"coding": _CODING} if coded else {})
 
 
-def _packing(entry: dict[str, Any]) -> Packing:
-    bits, shape = int(entry["bits"]), tuple(int(size) for size in entry["shape"])
-    group_size = entry.get("group_size")
+def _packing(name: str, entry: dict[str, Any]) -> Packing:
+    bits, shape, group_size = entry["bits"], tuple(entry["shape"]), entry.get("group_size")
+    if any(type(number) is not int for number in (bits, *shape)):
+        raise ValueError(f"{name}: bits and sizes are whole numbers")
     if not MIN_BITS <= bits <= MAX_BITS or any(size < 0 for size in shape):
-        raise ValueError("impossible bits or shape")
+        raise ValueError(f"{name}: impossible bits or shape")
+    if len(shape) > _MOST_AXES or math.prod(shape) > _MOST_WEIGHTS:
+        raise ValueError(f"{name}: impossible shape")
     if group_size is not None and (type(group_size) is not int or group_size < 1):
-        raise ValueError("impossible group size")
+        raise ValueError(f"{name}: impossible group size")
     coding = entry.get("coding")
     if coding not in (None, _CODING) or (coding and bits > MAX_CODED_BITS):
-        raise ValueError("unknown coding")
+        raise ValueError(f"{name}: unknown coding")
     return Packing(bits, shape, group_size, coding is not None)
 
 

@@ -66,5 +66,6 @@ def _aligned(
         raise ValueError(
             f"scales {scales.shape} do not fit groups of {group_size} in a weight {tuple(shape)}"
         )
-    each = np.repeat(scales, group_size, axis=1)[:, : math.prod(others)]
+    inputs = math.prod(others)
+    each = np.repeat(scales, min(group_size, inputs), axis=1)[:, :inputs]
     return np.moveaxis(each.reshape(-1, *others), 0, axis)

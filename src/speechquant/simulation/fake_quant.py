@@ -45,7 +45,8 @@ def fake_quantize(
         Same shape as `x`. The gradient passes straight through where nothing was clamped.
     """
     if spec.group_size is not None:
-        each = scale.repeat_interleave(spec.group_size, dim=1)[:, : x[0].numel()]
+        inputs = x[0].numel()
+        each = scale.repeat_interleave(min(spec.group_size, inputs), dim=1)[:, :inputs]
         scale = each.reshape(x.shape)
     elif axis is not None and scale.ndim:
         shape = [1] * x.ndim
