@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -172,6 +174,18 @@ def test_impossible_budgets(model, waves):
         )
 
 
+@pytest.mark.parametrize("criterion", ["fisher", "hessian"])
+def test_costs_that_are_found_together_are_the_same_after_a_kill(model, waves, tmp_path, criterion):
+    found = model()
+    candidates = candidates_of(found, bits=(2, 8))
+    whole = sensitivities(found, candidates, waves, criterion=criterion, work=tmp_path)
+    (path,) = tmp_path.glob("costs-*.json")
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(list(kept.items())[:2])))
+    again = sensitivities(found, candidates, waves, criterion=criterion, work=tmp_path)
+    assert again == whole
+
+
 def test_a_run_goes_on_where_it_was_killed(model, waves, tmp_path, monkeypatch):
     found = model()
     candidates = candidates_of(found, bits=(2, 8))
@@ -179,6 +193,7 @@ def test_a_run_goes_on_where_it_was_killed(model, waves, tmp_path, monkeypatch):
 
     @dataclass(frozen=True)
     class Counting(Criterion):
+        separate: ClassVar[bool] = True
         stop: int = field(default=3, repr=False)
 
         def costs(self, speech, matrices, seed, on_step):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from speechquant.errors import RecipeError
 from speechquant.jobs.learning.mixed import budget_of, candidates_for, costs_for, file_size_of
 from speechquant.jobs.learning.rounding import round_in_place
 from speechquant.learn.allocation import choose, float_bytes
@@ -13,8 +15,11 @@ from speechquant.learn.mixed import stored, with_margin
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from speechquant.jobs.learning.session import Session
     from speechquant.learn.allocation import Allocation, Budget
+    from speechquant.models import SpeechModel
 
 __all__ = ["allocated"]
 
@@ -44,18 +49,30 @@ def allocated(session: Session, work: Path) -> Allocation:
 
     if recipe.rounding == "nearest":
         return chosen(budget)
-    most = budget.file_bytes(float_bytes(model))
-    before = {name: tensor.numpy().copy() for name, tensor in model.module.state_dict().items()}
-    target = with_margin(budget)
-    for attempt in range(_ATTEMPTS):
+    most, before, target = budget.file_bytes(float_bytes(model)), _copied(model), with_margin(budget)
+    try:
         found = chosen(target)
+    except RecipeError:
+        # There may be room for the fewest bits without the margin.
+        found = chosen(budget)
+    for attempt in range(1, _ATTEMPTS + 1):
         round_in_place(session, found.table, work)
         taken = size(found.table)
         if most is None or taken <= most:
             break
-        if attempt == _ATTEMPTS - 1:
+        after, target = _copied(model), with_margin(target, most / taken)
+        model.load_tensors(before)
+        fewer = None
+        if attempt < _ATTEMPTS:
+            with suppress(RecipeError):
+                fewer = chosen(target)
+        if fewer is None:
+            model.load_tensors(after)
             session.progress.note(f"the file has {taken / 1e6:.3f} MB after rounding, above {budget}")
             break
-        model.load_tensors(before)
-        target = with_margin(target, most / taken)
+        found = fewer
     return replace(found, budget=budget, choices=stored(model, found))
+
+
+def _copied(model: SpeechModel) -> dict[str, NDArray[Any]]:
+    return {name: tensor.numpy().copy() for name, tensor in model.module.state_dict().items()}

@@ -145,6 +145,7 @@ def candidates_for(session: Session) -> Candidates:
             granularity=granularity,
             group_size=group_size,
             method=recipe.weights,
+            percentile=recipe.percentile,
             on_step=advance,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from speechquant.errors import RecipeError
 
@@ -26,7 +26,12 @@ class Criterion(ABC):
     A subclass is a frozen dataclass whose fields are its options. Costs are divergences KL(float || quantized)
     of the output distribution in nats per position, so that costs of matrices may be summed and criteria
     compared.
+
+    Attributes:
+        separate: the cost of a matrix does not depend on which others are wanted beside it.
     """
+
+    separate: ClassVar[bool] = False
 
     @abstractmethod
     def costs(

@@ -109,13 +109,15 @@ def candidates_of(
     granularity: Granularity = "channel",
     group_size: int | None = None,
     method: WeightMethod = "mse",
+    percentile: float = 99.9,
     on_step: Advance = silent,
 ) -> Candidates:
     """Quantize every weight to all candidate bits.
 
     With the `fixed` code, on {0, +-1 ... +-(2^(bits-1) - 1)} times its scales, which are those of `method` below 8
-    bits, of the maximum at 8. Two bits are the ternary code, whose information is log2(3) = 1.58 bits: there is no
-    other candidate of that name, and what the file stores of it after entropy coding is what counts in bytes.
+    bits (with `percentile`, if it is that), of the maximum at 8. Two bits are the ternary code, whose information is
+    log2(3) = 1.58 bits: there is no other candidate of that name, and what the file stores of it after entropy coding
+    is what counts in bytes.
 
     With the `entropy` code, on the grid at which its integers have so many bits of entropy (`entropy_grids`), so that
     the file stores about so many; `method` does not count. Bits may be fractions.
@@ -139,7 +141,10 @@ def candidates_of(
         if code == "entropy":
             grids = entropy_grids(weight, wanted, granularity)
         else:
-            grids = {width: _grid(weight, width, granularity, group_size, method) for width in wanted}
+            grids = {
+                width: _grid(weight, width, granularity, group_size, method=method, percentile=percentile)
+                for width in wanted
+            }
         matrices.append(Matrix(site, weight, {width: Entry(site, *grid) for width, grid in grids.items()}))
     rest = [site for site in sites if site not in searched]
     return Candidates(tuple(matrices), weight_table(model, rest, bits=OTHER_BITS), rule)
@@ -160,12 +165,14 @@ def _grid(
     bits: float,
     granularity: Granularity,
     group_size: int | None,
+    *,
     method: WeightMethod,
+    percentile: float,
 ) -> tuple[QuantSpec, NDArray[np.float32]]:
     if bits != int(bits):
         raise RecipeError(f"{bits:g} bits cannot hold an integer; fractions are for the entropy code")
     spec = QuantSpec(int(bits), granularity, narrow=True, group_size=group_size)
-    return spec, weight_scales(weight, spec, method if bits < _EXACT_ENOUGH else "max")
+    return spec, weight_scales(weight, spec, method if bits < _EXACT_ENOUGH else "max", percentile=percentile)
 
 
 def _stored(weight: NDArray[np.float32], entry: Entry) -> int:

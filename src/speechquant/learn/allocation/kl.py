@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from speechquant.learn.allocation.base import Criterion, register
 
@@ -24,6 +24,8 @@ class OutputDivergence(Criterion):
 
     The passes over the speech are as many as matrices times candidate bits; each begins at the block of its matrix.
     """
+
+    separate: ClassVar[bool] = True
 
     def costs(
         self, speech: Speech, matrices: Sequence[Matrix], seed: int, on_step: Advance

@@ -123,7 +123,8 @@ def sensitivities(
     costs = _load(path) if path else {}
     missing = [m for m in candidates.matrices if costs.get(m.site.module, {}).keys() != m.entries.keys()]
     if missing:
-        for module, cost in chosen.costs(Speech(model, audio), missing, seed, on_step):
+        wanted = missing if chosen.separate else candidates.matrices
+        for module, cost in chosen.costs(Speech(model, audio), wanted, seed, on_step):
             costs[module] = dict(cost)
             if path:
                 _save(path, costs)
