@@ -39,6 +39,17 @@ MIXED_ALONE = (
 CRITERIA = ("kl", "hessian", "fisher")
 """Criteria that `learn.allocation` registers by itself; its code needs torch."""
 
+_READ_BY = {
+    "unit": ("one-stage", "two-stage"),
+    "search_share": ("one-stage", "two-stage"),
+    "bit_start": ("one-stage", "two-stage"),
+    "bit_learning_rate": ("one-stage", "two-stage"),
+    "gumbel_start": ("one-stage", "two-stage"),
+    "gumbel_end": ("one-stage", "two-stage"),
+    "criterion": ("allocate",),
+}
+"""Settings that only some methods with a budget read; given to others of them they are vain, but do no harm."""
+
 _EVEN = "even"
 _TERNARY = 1.58
 
@@ -129,7 +140,8 @@ class MixedRecipe(SharedRecipe):
     weight_granularity: Annotated[
         Granularity,
         Field(
-            description="What shares a weight scale.", json_schema_extra={"enum": list(get_args(Granularity))}
+            description="What shares a weight scale, of the weights whose bits are searched.",
+            json_schema_extra={"enum": list(get_args(Granularity))},
         ),
     ] = "channel"
     weight_group: Annotated[
@@ -183,6 +195,18 @@ class MixedRecipe(SharedRecipe):
         """What shares a scale, and how many weights do in groups."""
         grouped = self.weight_granularity == "group"
         return self.weight_granularity, self.weight_group if grouped else None
+
+    def vain(self, method: str) -> tuple[str, ...]:
+        """What is set and read by nothing, one line each."""
+        fields = MixedRecipe.model_fields
+        found = [
+            f"{_flag(name)} does nothing: it is for --method {' and '.join(methods)}"
+            for name, methods in _READ_BY.items()
+            if method in MIXED and method not in methods and getattr(self, name) != fields[name].default
+        ]
+        if self.weight_group != fields["weight_group"].default and self.weight_granularity != "group":
+            found.append("--weight-group does nothing: it is for --weight-granularity group")
+        return tuple(found)
 
     def check_mixed(self, method: str) -> None:
         """Refuse settings that contradict each other or the method (ValueError)."""

@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from speechquant.errors import StorageError
-from speechquant.jobs import Silent
+from speechquant.jobs import Silent, clock
+from speechquant.jobs.clock import Clock
 from speechquant.jobs.learn_recipe import load_learn_recipe
-from speechquant.jobs.learning import clock, learn
-from speechquant.jobs.learning.clock import Clock
+from speechquant.jobs.learning import learn
 from speechquant.learn.allocation import Speech
 from speechquant.learn.rounding import run as rounding_run
 

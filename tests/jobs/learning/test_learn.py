@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -227,6 +228,37 @@ class Hearing:
         self.asked = [item.id for item in corpus]
         texts = dict(zip(self.asked, ("Some, MORE words", "NOTHING"), strict=True))
         return type("Heard", (), {"texts": texts})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "qat", "bits": "w3a8"},
+        {"method": "uniform", "average_bits": 3},
+        {"method": "two-stage", "average_bits": 3},
+        {"method": "one-stage", "average_bits": 3},
+    ],
+    ids=lambda settings: settings["method"],
+)
+def test_what_a_decoder_follows_is_written_by_the_float_model(recipe, monkeypatch, settings):
+    from speechquant.jobs.learning import session
+
+    asked = recipe(rounding="gptq", task_weight=0, **settings)
+    before, heard = load_model(asked.model).results_signature, []
+    monkeypatch.setattr(session, "spell", lambda model, *_, **__: heard.append(model.results_signature))
+    learn(asked)
+    assert heard == [before]
+
+
+def test_a_batch_has_something_for_every_process(recipe, monkeypatch):
+    from speechquant.jobs.learning import job
+
+    two = SimpleNamespace(num_processes=2, is_main_process=True)
+    monkeypatch.setattr(job, "processes", lambda: two)
+    with pytest.raises(
+        RecipeError, match="--batch 1 leaves some of 2 processes without an utterance; raise it to 2"
+    ):
+        learn(recipe(batch=1))
 
 
 def test_a_model_that_decodes_keeps_its_own_spelling(recipe, tiny):

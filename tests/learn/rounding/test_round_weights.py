@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from speechquant.errors import DataError, RecipeError, StorageError
+from speechquant.errors import DataError, ModelError, RecipeError, StorageError
 from speechquant.learn import Rounding, round_weights, rounded, rounding_method, rounding_names
 from speechquant.learn.rounding import collect as collecting
 from speechquant.learn.rounding import run, shortcuts
@@ -269,3 +269,13 @@ def test_shortcuts_change_nothing_but_the_work(model, waves, table_of, monkeypat
     for part in (*first, *deep):
         assert few[part] < 0.3 * calls[part]
     assert not any("forward" in vars(part) for part in (*blocks, *first))
+
+
+@pytest.mark.parametrize("method", ["gptq", "adaround"])
+def test_activations_that_are_no_numbers_end_it(ctc, waves, method):
+    norm = next(part for part in ctc.module.modules() if isinstance(part, torch.nn.LayerNorm))
+    with torch.no_grad():
+        norm.weight[0] = float("inf")
+    weights = weight_table(ctc, ctc.sites(), bits=4)
+    with pytest.raises(ModelError, match="reads infinite or NaN activations"):
+        round_weights(ctc, weights, waves, method=method, options=FAST[method])

@@ -23,6 +23,7 @@ from speechquant.learn.training import (
     targets_of,
     task_of,
 )
+from speechquant.learn.training.checkpoint import tensors_of
 from speechquant.learn.training.seeding import derived_seed
 from speechquant.metrics import WordErrors
 
@@ -231,6 +232,36 @@ def test_what_happens_once_is_no_divergence(run, tmp_path, monkeypatch):
     rows = history(tmp_path, "disturbed")
     assert [row.pop("repeated", False) for row in rows if "loss" in row].count(True) == 1
     assert rows == history(tmp_path, "plain")
+
+
+def test_an_evaluation_that_is_made_again_stands_once(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    # Killed while the first checkpoint was written: the line is there, the checkpoint is not.
+    (tmp_path / "run" / "history.jsonl").write_text('{"step": 0, "dev": {"wer": 50.0}, "seconds": 1.0}\n')
+    run(scores=[50, 40, 30])
+    assert [row["step"] for row in history(tmp_path, "run") if "dev" in row] == [0, 2, 4]
+
+
+def test_a_step_without_usable_speech_is_left_out_and_says_so(run, tmp_path, monkeypatch):
+    drawn = Speech.steps
+
+    def steps(self, first, last):
+        for index, examples in enumerate(drawn(self, first, last)):
+            yield [] if index == 1 else examples
+
+    monkeypatch.setattr(Speech, "steps", steps)
+    ends = {}
+    run(
+        on_step=lambda done, student: ends.setdefault(
+            done, {n: t.clone() for n, t in tensors_of(student).items()}
+        )
+    )
+    assert all(torch.equal(ends[1][name], tensor) for name, tensor in ends[2].items())
+    assert not all(torch.equal(ends[2][name], tensor) for name, tensor in ends[3].items())
+    rows = {row["step"]: row for row in history(tmp_path, "run") if "learning_rate" in row}
+    assert rows[2].get("skipped") is True
+    assert not rows[2].keys() & {"loss", "gradient_norm"}
+    assert all(rows[step]["loss"] > 0 and "skipped" not in rows[step] for step in (1, 3, 4))
 
 
 def test_no_pickle_is_ever_read(run, tmp_path):

@@ -150,6 +150,7 @@ def test_a_history_that_goes_on_drops_what_will_be_repeated(tmp_path):
     assert [row["step"] for row in read_history(path)] == [1, 2, 3]
     assert len(History(path, step=9).rows()) == 3
     assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "loss": 3.0}
+    assert History(path, step=-1).rows() == ()
 
 
 def test_only_matrices_decay_and_steps_have_their_own_rate():

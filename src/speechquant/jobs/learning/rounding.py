@@ -31,6 +31,9 @@ def round_in_place(session: Session, table: ScaleTable, work: Path) -> None:
     recipe, model = session.recipe, session.model
     if recipe.rounding == "nearest":
         return
+    if session.trains:
+        # What a decoder is fed in training is written by the model as it is now.
+        _ = session.speech
     waves = usable_waves(calibration_part(session.roles.train, recipe), strict=recipe.strict)
     with (
         session.progress.stage("round weights") as advance,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from speechquant.errors import DataError, RecipeError
 from speechquant.evaluation import Evaluator
-from speechquant.jobs.learning.clock import Clock, Told
-from speechquant.jobs.learning.texts import plain_targets, spell
+from speechquant.jobs.clock import Clock, Told
+from speechquant.jobs.learning.texts import SPELL, plain_targets, spell
 from speechquant.jobs.surroundings import work_folder
 from speechquant.learn.mixed import MixedWeights
 from speechquant.learn.training import (
@@ -53,8 +53,8 @@ HISTORY, SECONDS = "history.jsonl", "seconds.json"
 # Of no influence on the weights that a run ends with: gradient checkpointing repeats the very same operations.
 _INDIFFERENT = {"output", "test", "test_minutes", "strict", "allow_overlap", "gradient_checkpointing"}
 
-# Its results are in the work folder whenever it reports progress.
-_REPORTS_WHAT_IS_KEPT = "round weights"
+# Their results are in the work folder whenever they report progress.
+_REPORT_WHAT_IS_KEPT = ("round weights", SPELL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,11 @@ class StageRun:
 
 
 def vain_settings(recipe: LearnRecipe, model: SpeechModel) -> tuple[str, ...]:
-    """What the recipe asks for in so many words and the model's family cannot do, one line each."""
+    """What the recipe asks for in so many words and its method or the model's family cannot do, one line each."""
     asked = "spec_augment" in recipe.model_fields_set and recipe.spec_augment and recipe.method != "allocate"
-    if not asked or hasattr(model.config, "apply_spec_augment"):
-        return ()
-    return (f"--spec-augment does nothing: transformers has no SpecAugment for {model.model_type} models",)
+    masks = hasattr(model.config, "apply_spec_augment")
+    family = f"--spec-augment does nothing: transformers has no SpecAugment for {model.model_type} models"
+    return (*recipe.vain(recipe.method), *((family,) if asked and not masks else ()))
 
 
 @dataclass(eq=False)
@@ -109,7 +109,8 @@ class Session:
     that rounding by speech left at its end, by weight.
 
     Raises:
-        RecipeError: the recipe asks for gradient checkpointing, which the model's family does not support.
+        RecipeError: the recipe asks for gradient checkpointing, which the model's family does not support, or a batch
+            is too small for all processes to have a part of it.
     """
 
     model: SpeechModel
@@ -135,8 +136,19 @@ class Session:
                 f"--gradient-checkpointing: {self.model.model_type} models do not support it; leave it out and "
                 "lower --batch-seconds"
             )
-        if self.recipe.distillation and self.recipe.method != "allocate":
+        processes = self.accelerator.num_processes
+        if self.trains and self.recipe.batch < processes:
+            raise RecipeError(
+                f"--batch {self.recipe.batch} leaves some of {processes} processes without an utterance; raise it to "
+                f"{processes} or more"
+            )
+        if self.recipe.distillation and self.trains:
             self.teacher = copy.deepcopy(self.model.module)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the method changes weights by gradients."""
+        return self.recipe.method != "allocate"
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -145,8 +157,8 @@ class Session:
 
     @contextmanager
     def timed(self, step: str, key: str | None = None) -> Iterator[Callable[[], None]]:
-        """Add what the block takes to the seconds of a step, as `Clock.timed` does; rounding has a key by itself."""
-        reports = step == _REPORTS_WHAT_IS_KEPT
+        """Add what the block takes to the seconds of a step, as `Clock.timed` does; some steps have their own key."""
+        reports = step in _REPORT_WHAT_IS_KEPT
         if reports:
             self._rounds += 1
             key = f"{step}|{self._rounds}|{self._digest()}"
@@ -204,7 +216,7 @@ class Session:
 
     @cached_property
     def speech(self) -> Speech:
-        """The training set with what the model is to write; to be asked for before any training.
+        """The training set with what the model is to write; to be asked for before its weights change.
 
         Raises:
             DataError: no utterance is left to learn from.
@@ -239,8 +251,9 @@ class Session:
             )
         steps = range(recipe.steps + recipe.second_pass)
         drawn = (item.id for step in steps for item in speech.drawn(step))
+        decodes = model.runtime.task != "ctc"
         # The first process writes the transcripts that the others then find.
-        with self.accelerator.main_process_first():
+        with self.timed(SPELL) if decodes else nullcontext(), self.accelerator.main_process_first():
             spell(
                 model,
                 self.roles.train,

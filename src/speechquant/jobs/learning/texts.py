@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from speechquant.jobs.progress import Progress
     from speechquant.models import SpeechModel
 
-__all__ = ["plain_targets", "spell"]
+__all__ = ["SPELL", "plain_targets", "spell"]
+
+SPELL = "float transcripts"
+"""The step that `spell` is."""
 
 _PLACEHOLDER = (0,)
 
@@ -73,7 +76,7 @@ def spell(
         return
     names = set(wanted)
     part = Corpus(train.name, tuple(item for item in train if item.id in names))
-    with progress.stage("float transcripts of train") as advance:
+    with progress.stage(f"{SPELL} of train") as advance:
         heard = evaluator.transcribe(model.recognizer(), part, advance).texts
     encoder, task = targets_of(model), task_of(model)
     for utterance in part:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from speechquant.errors import DataError
+from speechquant.errors import DataError, ModelError
 from speechquant.learn.rounding.base import rounding_method
 from speechquant.learn.rounding.collect import bare_problem, collect, parts, weight_entry
 from speechquant.learn.rounding.replay import passages
@@ -80,6 +80,7 @@ def round_weights(
     Raises:
         RecipeError: unknown method or option.
         DataError: the method needs speech and there is none.
+        ModelError: activations or weights are not finite.
         StorageError: `work` cannot be written to.
     """
     chosen = rounding_method(method, **(options or {}))
@@ -139,6 +140,10 @@ def _solve(
     for groups in parts(model, stage):
         problems = collect(model, table, stage, groups, **speech)
         for name, problem in problems.items():
+            if not bool(problem.gram.isfinite().all()):
+                raise ModelError(
+                    f"{name} reads infinite or NaN activations; check the model's weights and the audio"
+                )
             integers = method.solve(problem)
             pieces[name].append(integers)
             errors[name] += [

@@ -20,7 +20,7 @@ class History:
 
     Args:
         path: the file.
-        step: updates that are finished; later lines are dropped. 0 begins anew.
+        step: updates that are finished; later lines are dropped. -1 begins anew; line 0 is the evaluation before them.
 
     Raises:
         StorageError: the file cannot be written.

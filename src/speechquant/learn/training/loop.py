@@ -164,7 +164,8 @@ class Trainer:
         """
         self._parallel = self._accelerator.prepare(self._student)
         position = self._resume()
-        self._history = History(self._folder / HISTORY, step=position.step) if self._first else None
+        done = position.step if position.evaluated >= 0 else -1
+        self._history = History(self._folder / HISTORY, step=done) if self._first else None
         total, first = self._plan.schedule.steps, self._plan.first
         with closing(self._speech.steps(first + position.step, first + total)) as steps:
             try:
@@ -212,7 +213,7 @@ class Trainer:
         counts = self._accelerator.gather(self._number(len(examples)))
         sums, norm, again = self._number(*[0.0] * len(self._student.parts)), 0.0, False
         # A process without examples would keep the others waiting, so that all leave out such a step.
-        if bool((counts > 0).all()):
+        if heard := bool((counts > 0).all()):
             share = float(counts.sum()) / len(counts)
             sums, norm = self._gradients(position.step, examples, share=share), self._clipped_norm()
             if again := not math.isfinite(norm):
@@ -222,13 +223,15 @@ class Trainer:
             self._check(position.step, float(sums[0]), norm)
         mean = self._accelerator.reduce(sums, "sum") / counts.sum().clamp(min=1)
         with uninterrupted():
-            if bool((counts > 0).all()):
+            if heard:
                 self._optimizer.step()
             self._optimizer.zero_grad()
             if self._search is not None:
                 self._search.end()
             position = replace(position, step=position.step + 1)
-            self._tell(position.step, mean.tolist(), norm, time.perf_counter() - start, again=again)
+            done: dict[str, Any] = {"gradient_norm": norm} if heard else {"skipped": True}
+            done |= {"repeated": True} if again else {}
+            self._tell(position.step, mean.tolist() if heard else None, time.perf_counter() - start, done)
         return position
 
     def _gradients(self, step: int, examples: list[Example], *, share: float) -> torch.Tensor:
@@ -270,16 +273,14 @@ class Trainer:
                 "lower --learning-rate, or clip gradients more"
             )
 
-    def _tell(self, step: int, mean: list[float], norm: float, seconds: float, *, again: bool) -> None:
-        parts = dict(zip(self._student.parts, mean, strict=True))
-        self._loss = parts["loss"]
+    def _tell(self, step: int, mean: list[float] | None, seconds: float, done: dict[str, Any]) -> None:
+        """Write the line of a step; without speech it has no parts of the loss."""
+        parts = {} if mean is None else dict(zip(self._student.parts, mean, strict=True))
+        self._loss = parts.get("loss")
         if self._history is not None:
             rate = self._optimizer.param_groups[0]["lr"]
-            more: dict[str, Any] = {"repeated": True} if again else {}
-            more |= {} if self._search is None else self._search.figures()
-            self._history.add(
-                step=step, **parts, learning_rate=rate, gradient_norm=norm, seconds=seconds, **more
-            )
+            more = {} if self._search is None else self._search.figures()
+            self._history.add(step=step, **parts, learning_rate=rate, seconds=seconds, **done, **more)
 
     def _judged(self, position: Position) -> Position:
         """Evaluate where it is due, keep the weights if they are the best so far, write a checkpoint."""
