@@ -34,6 +34,15 @@ ADAPTIVE, PLAIN = "adaptive-", "plain-"
 _ADAPTIVE_CALIBRATORS = tuple(name for name in calibrator_names() if name not in ("max", "stablequant"))
 _ROUNDINGS = tuple(name for name in get_args(RoundingMethod) if name != "nearest")
 _METHOD = re.compile(rf"({ADAPTIVE}|{PLAIN})?([a-z]+)(?::([0-9.]+))?(?:\+([a-z]+))?")
+_OF_ROWS = (
+    "bits",
+    "layers",
+    "gamma",
+    "cutoffs",
+    "full_search",
+    "percentile",
+    "search_minutes",
+)
 _DEMO_ROLES = {"calibration": "demo:calibration", "dev": "demo:dev", "test": "demo:test"}
 # Its speed is that of all methods. The largest values of some models are so far out that 8 bits up to them leave
 # nothing of the rest, and a decoder that hears nothing writes nothing, which is quick.
@@ -117,13 +126,13 @@ class RowPlan:
         return self.selects or self.tries_cutoffs
 
 
-def _split(value: Any) -> Any:
+def _split(value: Any, *, lower: bool = False) -> Any:
     """Items of a list, divided at commas too, without repetitions."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         return value
-    items = (part.strip() for item in value for part in item.split(","))
+    items = (part.strip() for item in value for part in (item.lower() if lower else item).split(","))
     return tuple(dict.fromkeys(part for part in items if part))
 
 
@@ -168,7 +177,7 @@ class CompareRecipe(SearchRecipe):
     ] = ()
     bits: Annotated[
         tuple[str, ...],
-        BeforeValidator(_split),
+        BeforeValidator(lambda value: _split(value, lower=True)),
         _each(parse_bits),
         Field(min_length=1, description="Bits of weights and activations, such as w8a8,w6a6."),
     ] = ("w8a8",)
@@ -221,6 +230,11 @@ class CompareRecipe(SearchRecipe):
         missing = [f"--{role}" for role in needed if getattr(self, role) is None]
         if missing:
             raise ValueError(f"give {', '.join(missing)} too")
+        vain = [name for name in _OF_ROWS if getattr(self, name) != type(self).model_fields[name].default]
+        if vain and not self.makes_rows:
+            raise ValueError(
+                f"--{vain[0].replace('_', '-')} is for rows that are made here; give --methods too"
+            )
         names = [name for name, _ in self.artifacts]
         if len(set(names)) < len(names):
             raise ValueError("--row: two rows have one name")
@@ -236,7 +250,7 @@ class CompareRecipe(SearchRecipe):
         """All rows that are quantized here: every method at every width on each of the choices of layers."""
         methods = [Method.parse(text) for text in self.methods]
         return tuple(
-            RowPlan(method, bits.lower(), layers)
+            RowPlan(method, bits, layers)
             for layers in self.layers
             for bits in self.bits
             for method in methods
@@ -248,7 +262,7 @@ class CompareRecipe(SearchRecipe):
         if not self.makes_rows:
             return ()
         method = Method.parse(_STAND_IN)
-        return tuple(RowPlan(method, bits.lower(), layers) for layers in self.layers for bits in self.bits)
+        return tuple(RowPlan(method, bits, layers) for layers in self.layers for bits in self.bits)
 
     @property
     def artifacts(self) -> tuple[tuple[str, Path], ...]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
+from speechquant.errors import RecipeError
+from speechquant.metrics import get_normalizer
 from speechquant.numerics import calibrator_names
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ __all__ = [
     "checked",
     "known_calibrator",
     "known_group",
+    "known_normalizer",
     "leaves_activations",
     "one_of",
     "parse_bits",
@@ -76,6 +79,16 @@ def known_calibrator(name: str) -> str:
     """The name, or a ValueError that lists the names there are."""
     if name not in calibrator_names():
         raise ValueError(f"choose {one_of(calibrator_names())}, not {name!r}")
+    return name
+
+
+def known_normalizer(name: str | None) -> str | None:
+    """The name of a text normaliser, if there is one; a ValueError lists the names there are."""
+    try:
+        if name is not None:
+            get_normalizer(name)
+    except RecipeError as error:
+        raise ValueError(str(error)) from None
     return name
 
 

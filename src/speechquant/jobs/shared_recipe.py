@@ -6,10 +6,10 @@ from pathlib import Path  # noqa: TC003 - pydantic reads annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from speechquant.errors import RecipeError
-from speechquant.jobs.recipe_checks import checked, parse_cutoffs
+from speechquant.jobs.recipe_checks import checked, known_normalizer, parse_cutoffs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -44,7 +44,9 @@ class SharedRecipe(BaseModel):
         float | None, Field(gt=0, description="Use a random part of the test speech.")
     ] = None
     normalizer: Annotated[
-        str | None, Field(description="Text normaliser for WER; by default what suits the model's output.")
+        str | None,
+        AfterValidator(known_normalizer),
+        Field(description="Text normaliser for WER; by default what suits the model's output."),
     ] = None
     allow_overlap: Annotated[bool, Field(description="Accept speech that serves in two roles.")] = False
     strict: Annotated[

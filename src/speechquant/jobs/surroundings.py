@@ -31,7 +31,9 @@ def work_folder(output: Path) -> Path:
     Raises:
         StorageError: it cannot be made.
     """
-    work = output.with_name(output.name + ".work")
+    # `.` and `..` have no name of their own.
+    place = output if output.name.strip(".") else output.resolve()
+    work = place.with_name(place.name + ".work")
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:

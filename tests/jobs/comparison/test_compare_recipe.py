@@ -59,6 +59,15 @@ def test_methods(text, calibrator, form, percentile, rounding):
         ({"dev": None, "calibration": None}, "give --calibration, --dev too"),
         ({"methods": None, "row": ("a=x",), "test": None}, "give --test too"),
         ({"methods": None, "figures": True, "calibration": None}, "give --calibration too"),
+        ({"normalizer": "loud"}, "--normalizer: unknown text normaliser 'loud': choose one of none"),
+        (
+            {"methods": None, "row": ("a=x",), "bits": "w4a8"},
+            "--bits is for rows that are made here; give --methods too",
+        ),
+        (
+            {"methods": None, "row": ("a=x",), "full_search": True},
+            "--full-search is for rows that are made here",
+        ),
         ({"search_minutes": 0}, "--search-minutes"),
         ({"colour": "red"}, "colour: no such setting"),
         ({"recipe": "table9"}, "table9: no such recipe; give a YAML file or one of figures, table1"),
@@ -81,6 +90,13 @@ def test_rows_are_all_combinations_in_the_order_given():
         for layers in (" transformer", "")
         for bits in ("w8a8", "w4a8")
         for method in ("mse", "max")
+    ]
+
+
+def test_a_width_in_capitals_is_the_same_width():
+    assert [plan.bits for plan in load_compare_recipe(**MINIMAL | {"bits": "w8a8,W8A8,W6a6"}).plans] == [
+        "w8a8",
+        "w6a6",
     ]
 
 

@@ -17,7 +17,9 @@ import speechquant as sq
 from speechquant.jobs.comparison.amplitudes import amplitudes, pooled
 from speechquant.jobs.comparison.tables import notes
 from speechquant.models import load_model
+from speechquant.models.random import random_model
 from speechquant.numerics import Histogram
+from speechquant.report.amplitudes import group_of
 from speechquant.simulation import observe
 
 
@@ -168,6 +170,29 @@ def test_figure_1_has_each_convolution_and_the_transformer(tiny):
     weights = {s.module: model.operator(s.module).weight for s in model.sites() if s.role == "weight"}
     assert counts["convolutions"] == pytest.approx(sum(w.numel() for w in weights.values() if w.ndim == 3))
     assert counts["Linears"] == pytest.approx(sum(w.numel() for w in weights.values() if w.ndim == 2))
+
+
+def test_a_tensor_that_several_layers_read_counts_once(tmp_path):
+    random_model("moonshine-tiny", tmp_path / "model", tiny=True)
+    model = load_model(str(tmp_path / "model"))
+    sites = [site for site in model.sites() if site.role == "input" and group_of(site.layer) == "transformer"]
+    rng, seen = np.random.default_rng(0), {}
+    # What all layers of a decoder read of the encoder is one tensor, by whatever name.
+    for site in sites:
+        crosses = (
+            "encoder_attn" in site.module and "q_proj" not in site.module and "o_proj" not in site.module
+        )
+        seen[site.name] = "encoder" if crosses else site.name
+    tensors = {name: Histogram.empty().add(rng.standard_normal(100), name) for name in set(seen.values())}
+    every = {
+        site.name: Histogram.empty().add(rng.standard_normal(100), "x")
+        for site in model.sites()
+        if site.role == "input"
+    }
+    figures = amplitudes(model, every | {name: tensors[key] for name, key in seen.items()})
+    (both,) = (figure for figure in figures if figure.key == "figure1b")
+    assert len({site.layer for site in sites if seen[site.name] == "encoder"}) > 1
+    assert sum(both.series[-1].counts) == pytest.approx(100 * len(tensors))
 
 
 def test_the_data_of_the_figures_is_in_a_csv(folder):

@@ -10,8 +10,10 @@ import pytest
 
 import speechquant as sq
 from speechquant.errors import StorageError
+from speechquant.jobs import clock
 from speechquant.jobs.comparison import CompareInterrupted
 from speechquant.jobs.comparison import rows as rows_module
+from speechquant.learn.rounding import run as rounding
 from speechquant.models import ctc_recognizer
 
 METHODS = "stablequant,max,adaptive-mse"
@@ -132,3 +134,40 @@ def test_a_place_that_cannot_be_written_is_refused_first(tiny, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="is a file"):
         sq.compare(output=tmp_path / "file", methods="max", **tiny)
+
+
+def test_tables_of_a_finished_run_stay_until_there_are_new_rows(tiny, tmp_path, heard):
+    out = tmp_path / "out"
+    sq.compare(output=out, methods="max", **tiny)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with sqlite3.connect(tmp_path / "out.work" / "evaluations.sqlite") as database:
+        database.execute("DELETE FROM transcripts")
+    heard.update(calls=0, stop=1)
+    with pytest.raises(CompareInterrupted):
+        sq.compare(output=out, methods="max,mse", **tiny)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_rounding_takes_what_it_took_whatever_lay_between(tiny, tmp_path, monkeypatch):
+    now, solved, state = [0.0], rounding.collect, {"stop": None, "calls": 0}
+
+    def collect(*arguments, **settings):
+        state["calls"] += 1
+        if state["calls"] == state["stop"]:
+            raise KeyboardInterrupt
+        now[0] += 10
+        return solved(*arguments, **settings)
+
+    monkeypatch.setattr(rounding, "collect", collect)
+    monkeypatch.setattr(clock, "perf_counter", lambda: now[0])
+    settings = {"methods": "max+gptq", "bits": "w4a8", **tiny}
+    whole = sq.compare(output=tmp_path / "whole", **settings).rows[1].found.seconds
+    calls = state["calls"]
+    state.update(calls=0, stop=calls - 3)
+    with pytest.raises(CompareInterrupted):
+        sq.compare(output=tmp_path / "twice", **settings)
+    state["stop"] = None
+    twice = sq.compare(output=tmp_path / "twice", **settings).rows[1].found.seconds
+    assert whole > 10 * calls
+    # All but the recognitions, which are short, is the clock of the test.
+    assert twice == pytest.approx(whole, abs=9)

@@ -255,6 +255,29 @@ def test_what_is_brought_along_is_a_row(tiny, artifact, tmp_path):
     assert letters.found.bytes == letters.found.storage.packed_bytes
 
 
+def test_stablequant_that_is_brought_along_is_tested_against_the_one_made_here(tiny, artifact, tmp_path):
+    brought = (f"mine={artifact}", f"twin={artifact}")
+    rows = sq.compare(output=tmp_path / "out", methods="stablequant", row=brought, **tiny).rows
+    made, mine, twin = rows[1:]
+    assert "stablequant" not in made.against
+    for row in (mine, twin):
+        assert row.method == "stablequant"
+        assert row.against["stablequant"]["test"] == made.test.compare(row.test)
+    alone = {"test": tiny["test"], "model": tiny["model"], "threads": 1}
+    mine, twin = sq.compare(output=tmp_path / "alone", row=brought, **alone).rows[1:]
+    assert "stablequant" not in mine.against
+    assert twin.against["stablequant"]["test"].p_value == 1
+
+
+def test_a_comparison_may_be_written_where_one_is(tiny, tmp_path, monkeypatch):
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    sq.compare(output=".", methods="max", **tiny)
+    assert (place / "compare.md").is_file()
+    assert (tmp_path / "here.work" / "evaluations.sqlite").is_file()
+
+
 def test_one_bad_method_does_not_lose_the_others(tiny, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("the search\nexploded")
@@ -290,5 +313,5 @@ def test_speech_in_two_roles_is_refused(tiny, tmp_path):
 
 def test_a_row_that_is_not_there_is_refused_at_once(tiny, tmp_path):
     with pytest.raises(RecipeError, match=r"--row a: .*nothing is no folder"):
-        sq.compare(output=tmp_path / "out", row=(f"a={tmp_path / 'nothing'}",), **tiny)
+        sq.compare(output=tmp_path / "out", methods="max", row=(f"a={tmp_path / 'nothing'}",), **tiny)
     assert not (tmp_path / "out.work").exists()

@@ -31,14 +31,14 @@ def amplitudes(model: SpeechModel, histograms: Mapping[str, Histogram]) -> tuple
     function. Each tensor counts once, however many operators read it.
     """
     by_layer: dict[str, list[Histogram]] = {}
+    kinds: dict[str, list[Histogram]] = {"convolutions": [], "Transformer": []}
+    named = {"conv": "convolutions", "transformer": "Transformer"}
     for site in model.sites():
-        if site.role == "input":
-            mine, seen = by_layer.setdefault(site.layer, []), histograms[site.name]
-            if seen not in mine:
-                mine.append(seen)
+        if site.role == "input" and (kind := named.get(group_of(site.layer))):
+            for tensors in (by_layer.setdefault(site.layer, []), kinds[kind]):
+                if histograms[site.name] not in tensors:
+                    tensors.append(histograms[site.name])
     convs = {layer: found for layer, found in by_layer.items() if group_of(layer) == "conv"}
-    blocks = [h for layer, found in by_layer.items() if group_of(layer) == "transformer" for h in found]
-    kinds = {"convolutions": [h for found in convs.values() for h in found], "Transformer": blocks}
     return tuple(
         AmplitudeFigure(key, title, tuple(pooled(name, items) for name, items in groups.items() if items))
         for key, title, groups in (

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from speechquant.jobs.clock import Clock
 from speechquant.jobs.quantization.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from speechquant.data import Corpus
     from speechquant.decoding import Recognizer
     from speechquant.evaluation import Evaluation, Evaluator
@@ -21,13 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["RowBench"]
 
+_SECONDS, _ROUND = "seconds.json", "round"
+
 
 @dataclass(frozen=True, eq=False)
 class RowBench(Workbench):
     """A workbench whose passes move the bar of the rows and are timed.
 
     `costs` has the seconds of every pass and rounding that the row asked for. Where the result was in the store
-    already it is the time that was spent when it was made, so that methods which share passes can be compared.
+    already it is the time that was spent when it was made, so that methods which share passes can be compared;
+    interruptions do not count.
     """
 
     rows: RowProgress | None = None
@@ -61,22 +62,25 @@ class RowBench(Workbench):
         with self.rows.evaluation(len(corpus)) as tell:
             return self._timed(evaluator.evaluate(recognizer, corpus, tell), corpus)
 
-    def round(self, table: ScaleTable) -> RoundedWeights | None:
-        """As the workbench does, timed."""
-        start = time.perf_counter()
-        found = super().round(table)
-        if found is not None:
-            spent = time.perf_counter() - start
-            # Operators that an earlier run finished take no time now.
-            self._spend(f"round|{found.signature}", lambda before: max(before, spent))
+    def _round(self, table: ScaleTable, advance: Advance) -> RoundedWeights:
+        clock, recipe = Clock(self.work / _SECONDS), self.recipe
+        settings = (recipe.rounding_method, recipe.seed, self.corpora.calibration.signature)
+        key = "|".join(map(str, (_ROUND, self.model.results_signature, table.signature, *settings)))
+        with clock.timed(_ROUND, key) as kept:
+
+            def tell(done: float, total: int, what: str = "") -> None:
+                # Operators are kept when they are reported.
+                kept()
+                advance(done, total, what)
+
+            found = super()._round(table, tell)
+        self.costs[key] = clock.seconds[_ROUND]
         return found
 
     def _timed(self, found: Evaluation, corpus: Corpus) -> Evaluation:
-        self._spend(f"{found.signature}|{corpus.signature}", lambda before: before + found.elapsed)
-        return found
-
-    def _spend(self, key: str, total: Callable[[float], float]) -> None:
+        key = f"{found.signature}|{corpus.signature}"
         before = self.store.get("seconds", key) or 0.0
-        self.costs[key] = total(before)
-        if self.costs[key] != before:
+        self.costs[key] = before + found.elapsed
+        if found.elapsed:
             self.store.put("seconds", key, self.costs[key])
+        return found

@@ -55,12 +55,16 @@ class Board:
         return {name: self._pair(other, row) for name, other in references.items() if other is not None}
 
     def _stablequant(self, row: Row) -> Row | None:
-        """StableQuant of the same bits: on the same layers, otherwise on all."""
-        for layers in (row.layers, "all"):
-            for other in self._rows:
-                if (other.method, other.bits, other.layers) == ("stablequant", row.bits, layers):
-                    return other if other.found is not None and other.name != row.name else None
-        return None
+        """StableQuant of the same bits: on the same layers, otherwise on all; made here rather than brought along."""
+        same = [
+            other
+            for other in self._rows
+            if (other.method, other.bits) == ("stablequant", row.bits) and other.layers in {row.layers, "all"}
+        ]
+        nearest = sorted(same, key=lambda other: (other.form != "stablequant", other.layers != row.layers))
+        if not nearest or nearest[0].name == row.name:
+            return None
+        return nearest[0] if nearest[0].found is not None else None
 
     def _pair(self, first: Row, second: Row) -> dict[str, PairedTest]:
         pairs = {"dev": (first.dev, second.dev), "test": (first.test, second.test)}

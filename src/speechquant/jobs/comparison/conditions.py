@@ -27,7 +27,7 @@ def conditions(recipe: CompareRecipe, bench: RowBench, choices: Corpus) -> Condi
     roles = {"calibration": corpora.calibration, "choices": choices, "dev": corpora.dev, "test": corpora.test}
     if not recipe.makes_rows:
         del roles["calibration"], roles["choices"]
-    name = recipe.model if recipe.model in DEMO_MODELS else Path(recipe.model).name
+    name = recipe.model if recipe.model in DEMO_MODELS else Path(recipe.model).resolve().name
     return Conditions(
         title=f"Methods compared on {name}",
         model=name,

@@ -78,7 +78,10 @@ def compare(recipe: CompareRecipe, *, progress: Progress | None = None) -> Compa
             listener.note(warning)
         figures = amplitudes(model, histograms) if recipe.figures else ()
         publish = partial(write, folder=recipe.output, figures=figures)
-        publish(board.result())
+        # Rows of an earlier run stay in their files until there are others.
+        fresh = not (tasks and (recipe.output / "compare.json").exists())
+        if fresh:
+            publish(board.result())
         try:
             _run(tasks, bench, board, publish)
             if recipe.latency:
@@ -87,7 +90,8 @@ def compare(recipe: CompareRecipe, *, progress: Progress | None = None) -> Compa
                 publish(board.result())
         except KeyboardInterrupt:
             result = replace(board.result(), interrupted=True)
-            publish(result)
+            if result.rows or fresh:
+                publish(result)
             raise CompareInterrupted(result) from None
     return board.result()
 
