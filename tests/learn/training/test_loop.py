@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,7 @@ from speechquant.learn.training import (
     task_of,
 )
 from speechquant.learn.training.checkpoint import tensors_of
+from speechquant.learn.training.history import History
 from speechquant.learn.training.seeding import derived_seed
 from speechquant.metrics import WordErrors
 
@@ -152,6 +154,29 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(run, tmp_path, st
     assert all(torch.equal(tensor, expected[name]) for name, tensor in state(again).items())
     assert history(tmp_path, "parts") == history(tmp_path, "whole")
     assert (outcome.steps, outcome.best_step, outcome.best_wer) == (4, 4, 30)
+
+
+@pytest.mark.parametrize("place", ["step", "add"])
+def test_ctrl_c_in_the_middle_of_an_update_or_an_evaluation(run, tmp_path, monkeypatch, place):
+    whole, _ = run(folder="whole", scores=[50, 40, 30], **DROPPING)
+    kind = {"step": torch.optim.AdamW, "add": History}[place]
+    plain, calls = getattr(kind, place), []
+
+    def interrupted(self, *arguments, **row):
+        found = plain(self, *arguments, **row)
+        calls.append(1)
+        # The third update, or the evaluation behind the second.
+        if len(calls) == {"step": 3, "add": 4}[place]:
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(kind, place, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder="parts", scores=[50, 40, 30], **DROPPING)
+    again, outcome = run(folder="parts", scores=[30], **DROPPING)
+    assert history(tmp_path, "parts") == history(tmp_path, "whole")
+    assert all(torch.equal(tensor, state(whole)[name]) for name, tensor in state(again).items())
+    assert outcome.steps == 4
 
 
 def test_a_finished_run_is_not_repeated(run):

@@ -153,6 +153,8 @@ class Trainer:
         self._search = search
         self._loss: float | None = None
         self._dev: float | None = None
+        # Where weights and optimizer are: it changes with them, inside blocks that Ctrl-C waits for.
+        self._position = Position(settings)
 
     def run(self) -> Trained:
         """Train, from the checkpoint where there is one.
@@ -163,17 +165,17 @@ class Trainer:
             KeyboardInterrupt: after a checkpoint was written.
         """
         self._parallel = self._accelerator.prepare(self._student)
-        position = self._resume()
+        self._position = position = self._resume()
         done = position.step if position.evaluated >= 0 else -1
         self._history = History(self._folder / HISTORY, step=done) if self._first else None
         total, first = self._plan.schedule.steps, self._plan.first
         with closing(self._speech.steps(first + position.step, first + total)) as steps:
             try:
-                while not self._finished(position := self._judged(position)):
+                while not self._finished(position := self._judged(self._position)):
                     position = self._update(position, next(steps))
                     self._on_step(position.step, total, self._loss, self._dev)
             except KeyboardInterrupt:
-                self._save(position)
+                self._save(self._position)
                 raise
         self._accelerator.wait_for_everyone()
         if self._plan.judge_from is None:
@@ -228,7 +230,7 @@ class Trainer:
             self._optimizer.zero_grad()
             if self._search is not None:
                 self._search.end()
-            position = replace(position, step=position.step + 1)
+            self._position = position = replace(position, step=position.step + 1)
             done: dict[str, Any] = {"gradient_norm": norm} if heard else {"skipped": True}
             done |= {"repeated": True} if again else {}
             self._tell(position.step, mean.tolist() if heard else None, time.perf_counter() - start, done)
@@ -310,6 +312,7 @@ class Trainer:
                 row = {"dev": _figures(errors), "best": better, "seconds": time.perf_counter() - start}
                 self._history.add(step=position.step, **row, **self._bits())
             self._save(position)
+            self._position = position
         self._on_step(position.step, plan.schedule.steps, self._loss, self._dev)
         return position
 
@@ -320,6 +323,7 @@ class Trainer:
             if self._history is not None and self._search is not None:
                 self._history.add(step=position.step, **self._bits())
             self._save(position)
+            self._position = position
         return position
 
     def _bits(self) -> dict[str, Any]:
