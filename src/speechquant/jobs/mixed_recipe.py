@@ -226,6 +226,11 @@ class MixedRecipe(SharedRecipe):
                 f"--method {method} takes one budget: --average-bits, --megabytes or --ratio"
                 + (f"; there are {' and '.join(given)}" if given else "")
             )
+        if self.average_bits is not None and self.average_bits < min(self.candidates):
+            raise ValueError(
+                f"--average-bits {self.average_bits:g} is not possible; the fewest of --candidates are "
+                f"{min(self.candidates):g}"
+            )
         if self.bit_penalty is not None and method in {"uniform", "allocate"}:
             raise ValueError(f"--bit-penalty is a part of a loss; give --method {method} a budget")
         if self.activation_bits is not None and self.weight_granularity == "group":

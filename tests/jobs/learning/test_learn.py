@@ -231,6 +231,21 @@ class Hearing:
 
 
 @pytest.mark.parametrize(
+    ("settings", "kind", "words"),
+    [
+        ({"start": "nowhere"}, ArtifactError, "nowhere"),
+        ({"exclude": ("*",)}, RecipeError, "--include and --exclude leave no layer"),
+    ],
+)
+def test_what_it_starts_from_is_looked_at_first(recipe, monkeypatch, settings, kind, words):
+    from speechquant.jobs.learning import job
+
+    monkeypatch.setattr(job, "reference", None)
+    with pytest.raises(kind, match=words):
+        learn(recipe(**settings))
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"method": "qat", "bits": "w3a8"},

@@ -361,6 +361,10 @@ def test_what_a_run_wrote_down_is_accepted_again(method, tmp_path):
             "no scales per group",
         ),
         ({"method": "uniform", "ratio": 8, "code": "entropy", "weights": "max"}, "--weights and --code"),
+        (
+            {"method": "uniform", "average_bits": 1.5},
+            "--average-bits 1.5 is not possible; the fewest of --candidates are 2",
+        ),
         ({"method": "qat", "code": "entropy"}, "--code belongs to --method one-stage"),
         ({"method": "qat", "activation_bits": 8}, "--activation-bits belongs to"),
         ({"method": "qat", "weight_granularity": "group"}, "--weight-granularity belongs to"),

@@ -102,6 +102,21 @@ def noted(corpora, tiny, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize(
+    ("flag", "settings", "lines"),
+    [
+        ("--unit", {"method": "uniform", "unit": "block"}, 1),
+        ("--search-share", {"method": "allocate", "search_share": 0.2}, 1),
+        ("--criterion", {"method": "one-stage", "criterion": "hessian"}, 1),
+        ("--weight-group", {"method": "uniform", "weight_group": 128}, 1),
+        ("--weight-group", {"method": "uniform", "weight_group": 128, "weight_granularity": "group"}, 0),
+        ("--unit", {"method": "one-stage", "unit": "block"}, 0),
+    ],
+)
+def test_settings_that_nothing_reads_are_noted(noted, flag, settings, lines):
+    assert len(noted("hubert-large", flag, average_bits=3, **settings)) == lines
+
+
 def test_masks_that_a_family_does_not_have_are_noted_once(noted):
     (said,) = noted("moonshine-tiny", "--spec-augment", spec_augment=True)
     assert "moonshine" in said

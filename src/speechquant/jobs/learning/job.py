@@ -16,6 +16,7 @@ from speechquant.jobs.learning.methods import compress
 from speechquant.jobs.learning.proof import prove_float, prove_quantized, reference
 from speechquant.jobs.learning.roles import open_roles
 from speechquant.jobs.learning.session import HISTORY, Session, vain_settings
+from speechquant.jobs.learning.start import check_start
 from speechquant.jobs.progress import Silent
 from speechquant.jobs.quantization.figures import license_of
 from speechquant.jobs.scratch import scratch_folder
@@ -75,6 +76,7 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
     listener = progress if progress is not None and accelerator.is_main_process else Silent()
     roles = open_roles(recipe)
     model = load_model(resolve_model(recipe.model))
+    check_start(model, recipe)
     work, seconds, origin = work_folder(recipe.output), dict[str, float](), model.signature
     for note in (*roles.warnings, *vain_settings(recipe, model)):
         listener.note(note)

@@ -22,7 +22,23 @@ if TYPE_CHECKING:
     from speechquant.models import SpeechModel
     from speechquant.numerics import Site
 
-__all__ = ["activation_ranges", "calibration_part", "start_table"]
+__all__ = ["activation_ranges", "calibration_part", "check_start", "start_table"]
+
+_ANY_BITS = 8
+
+
+def check_start(model: SpeechModel, recipe: LearnRecipe) -> None:
+    """Find out before hours of work whether there are layers, and ranges where the recipe wants them kept.
+
+    Raises:
+        RecipeError: no layer is left to quantize.
+        ArtifactError: the artifact is none, is of another model, or lacks a layer that is wanted.
+    """
+    if recipe.method == "float":
+        return
+    sites = _wanted(model, recipe)
+    if recipe.start is not None:
+        _kept_ranges(model, sites, recipe.start, _ANY_BITS)
 
 
 def start_table(model: SpeechModel, train: Corpus, recipe: LearnRecipe, progress: Progress) -> ScaleTable:

@@ -34,6 +34,11 @@ class Budget:
             return int(self.megabytes * 1e6)
         return None if self.ratio is None else int(float_bytes / self.ratio)
 
+    def impossible(self, smallest: int, float_bytes: int) -> RecipeError:
+        """What to say where even the smallest file is too large."""
+        reached = f"the smallest file has {smallest / 1e6:.3f} MB, a ratio of {float_bytes / smallest:.2f}"
+        return RecipeError(f"{self} is not possible; {reached}")
+
     def __str__(self) -> str:
         """For people, `3.5 bits on average`."""
         if self.average_bits is not None:

@@ -156,7 +156,8 @@ def choose(
     elif file_size is None:
         raise ValueError("a budget in bytes needs to know the size of the file")
     else:
-        found = _within(candidates, by_matrix, most, file_size, budget)
+        whole = float_bytes(model)
+        found = _within(candidates, by_matrix, most, file_size, lambda least: budget.impossible(least, whole))
     bits = {m.site.module: width for m, width in zip(matrices, found, strict=True)}
     choices = tuple(
         Choice(m.site.module, m.site.layer, m.weight.size, width, cost, m.bytes)
@@ -176,9 +177,9 @@ def _within(
     costs: Sequence[Mapping[float, float]],
     most: int,
     file_size: Callable[[ScaleTable], int],
-    budget: Budget,
+    impossible: Callable[[int], RecipeError],
 ) -> list[float]:
-    """The choice whose file has at most so many bytes."""
+    """The choice whose file has at most so many bytes; an error where even the smallest file has more."""
     matrices = candidates.matrices
     sizes = [m.bytes for m in matrices]
 
@@ -197,7 +198,7 @@ def _within(
             return found
         # The header of the file holds offsets, whose digits depend on the choice.
         fixed += whole - most
-    raise RecipeError(f"{budget} is not possible; the smallest file has {smallest / 1e6:.3f} MB")
+    raise impossible(smallest)
 
 
 def cost_key(

@@ -66,7 +66,7 @@ def room_of(
     fixed = smallest - sum(m.bytes[fewest[m.site.module]] for m in matrices)
     limit = int((1 - _MARGIN) * (most - fixed))
     if smallest - fixed > limit:
-        raise RecipeError(f"{budget} is not possible; the smallest file has {smallest / 1e6:.3f} MB")
+        raise budget.impossible(smallest, float_bytes(model))
     return Room(limit, in_bytes=True)
 
 
