@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
+from engine_checks import noise_ratio, torch_outputs
 from onnx import TensorProto, helper, numpy_helper
 
-from speechquant.engines import session
+from speechquant.engines import EngineOptions, load_recognizer, session
 from speechquant.engines.cpu import Cpu
+from speechquant.engines.export import export_onnx
 from speechquant.engines.session import SessionOptions, open_session
+from speechquant.simulation import activation_table, observe, quantized, weight_table
 
 ROWS, INPUTS, OUTPUTS = 40, 256, 48
 CONSTANTS = {
@@ -61,3 +65,21 @@ def test_exact_kernels_are_asked_for_where_fast_ones_are_not(product, monkeypatc
     else:
         with pytest.raises(RuntimeError, match=entry):
             options.get_session_config_entry(entry)
+
+
+@pytest.mark.parametrize("own", [(), ("transformer.0",)], ids=["weights alone", "all but one block"])
+def test_files_with_integers_for_weights_alone_load_and_are_exact_too(
+    models, noise, tmp_path, monkeypatch, own
+):
+    monkeypatch.setattr(session, "read_cpu", lambda: Cpu("c", "x86_64", ("avx2",)))
+    model, wave = models("hubert-large"), noise(9000)
+    table = weight_table(model, model.sites(), bits=8)
+    if own:
+        sites = [site for site in model.sites() if site.layer not in own]
+        histograms = observe(model, [wave])
+        table = table.merged(activation_table(sites, histograms=histograms, calibrator="max", bits=8))
+    export_onnx(model, table, tmp_path)
+    engine = load_recognizer(tmp_path, vocabulary=model.folder, options=EngineOptions(1))
+    with quantized(model, table), torch.no_grad():
+        expected = torch_outputs(model, model.features(wave))
+    assert noise_ratio(expected, [engine.logits(wave)[None]]) < 1e-4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, Any
 
 import onnxruntime
@@ -52,8 +53,9 @@ def open_session(path: Path, options: SessionOptions) -> Any:
     settings.log_severity_level = _ERRORS_ONLY
     # Weights in 8 bits under float activations become MatMulNBits, whose default quantizes the activations too.
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    if read_cpu().saturates:
-        # Products of uint8 and int8 are cut off on such processors, those of uint8 and uint8 are not.
+    if read_cpu().saturates and _quantizes(path):
+        # Products of uint8 and int8 are cut off on such processors, those of uint8 and uint8 are not. Where weights
+        # alone are integers it would keep ONNX Runtime from MatMulNBits.
         settings.add_session_config_entry("session.x64quantprecision", "1")
     if options.optimized is not None:
         settings.optimized_model_filepath = str(options.optimized)
@@ -71,6 +73,14 @@ def open_session(path: Path, options: SessionOptions) -> Any:
             "take provider cpu"
         )
     return session
+
+
+def _quantizes(path: Path) -> bool:
+    """Whether a graph quantizes activations; the names of its operators stand in the file as they are."""
+    if not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return data.find(b"QuantizeLinear") >= 0
 
 
 def provider_names() -> tuple[str, ...]:
