@@ -131,10 +131,30 @@ def _tidy(model: ir.Model, rules: Dialect) -> None:
         ClearMetadataAndDocStringPass(),
     ):
         tidy(model)
+    _part_zero_points(model.graph)
     model.metadata_props.clear()
     model.graph.sort()
     model.ir_version = _IR_VERSION
     model.producer_name, model.producer_version = _PRODUCER, None
+
+
+def _part_zero_points(graph: ir.Graph) -> None:
+    """A zero point of its own for every dequantized weight.
+
+    ONNX Runtime (1.31) does not load a file in which several share one, when it is to take its exact products.
+    """
+    taken = set()
+    for node in graph:
+        zero = node.inputs[2] if node.op_type == "DequantizeLinear" and len(node.inputs) > 2 else None  # noqa: PLR2004
+        if zero is None or zero.const_value is None or not len(zero.const_value.shape):
+            continue
+        if zero.name in taken:
+            name = f"{node.name}/zero_point"
+            tensor = ir.tensor(zero.const_value.numpy(), name=name)
+            own = ir.Value(name=name, shape=zero.shape, type=zero.type, const_value=tensor)
+            graph.register_initializer(own)
+            node.replace_input_with(2, own)
+        taken.add(zero.name)
 
 
 def _describe(part: str, path: Path) -> EngineFile:

@@ -62,9 +62,9 @@ def on_grid(b: Builder, x: ir.Value, activation: Activation | None) -> ir.Value:
 
 def dequantize_weight(b: Builder, integers: ir.Value, scales: ir.Value, *, axis: int) -> ir.Value:
     """A weight in float; `scales` are (out,) along `axis`."""
-    # Zero points are 0 where none are named. Equal ones would be merged, and ONNX Runtime (1.31) does not load a file
-    # in which several weights share one when it is to take its exact products.
-    return b.op("DequantizeLinear", integers, scales, axis=axis)
+    assert scales.shape is not None
+    zeros = b.const(np.zeros(scales.shape.numpy(), np.int8), "weight_zero_point")
+    return b.op("DequantizeLinear", integers, scales, zeros, axis=axis)
 
 
 def product(
