@@ -5,8 +5,21 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import onnxruntime
+
+from speechquant.engines.cpu import read_cpu
+
 CTC = ["wav2vec2-base", "hubert-large", "wavlm-base", "data2vec-audio-base"]
 ALL = [*CTC, "moonshine-tiny"]
+
+
+def plain_session(model):
+    """A session of anybody's, which asks for exact products where docs/engines.md says that it has to."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if read_cpu().saturates:
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(model, options)
 
 
 def torch_outputs(model, features):

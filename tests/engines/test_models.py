@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from engine_checks import ALL, noise_ratio, torch_outputs
+from engine_checks import ALL, noise_ratio, plain_session, torch_outputs
 
 from speechquant.engines import load_recognizer
 from speechquant.engines.export import export_onnx
@@ -22,10 +21,7 @@ def exported(exports_for):
 
 
 def engine_outputs(made, features):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(made.files[0], options)
-    return session.run(None, {"wave": features.numpy()})
+    return plain_session(made.files[0]).run(None, {"wave": features.numpy()})
 
 
 @pytest.mark.parametrize("arch", ALL)

@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
+from engine_checks import plain_session
 from torch.nn.functional import scaled_dot_product_attention as attend
 
 from speechquant.engines.export import export_onnx
@@ -101,9 +101,7 @@ def exported(bench, module, folder, frames=9):
 
 
 def run(folder, x):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(folder / "model.onnx", options).run(None, {"wave": x})[0]
+    return plain_session(folder / "model.onnx").run(None, {"wave": x})[0]
 
 
 def equals_torch(folder, module, shapes):

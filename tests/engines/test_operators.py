@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
+from engine_checks import plain_session
 
 from speechquant.engines.export import export_onnx
 
@@ -29,9 +29,7 @@ def before_tanh(folder):
     model = onnx.load(folder / "model.onnx")
     last = next(node for node in model.graph.node if node.op_type == "Tanh")
     model.graph.output.append(onnx.helper.make_tensor_value_info(last.input[0], onnx.TensorProto.FLOAT, None))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options), last
+    return plain_session(model.SerializeToString()), last
 
 
 def run(folder, x):

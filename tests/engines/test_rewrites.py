@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
+from engine_checks import plain_session
 
 from speechquant.engines.export import export_onnx
 
@@ -74,9 +74,7 @@ def operators(folder):
 
 
 def run(folder, x):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(folder / "model.onnx", options).run(None, {"wave": x})[0]
+    return plain_session(folder / "model.onnx").run(None, {"wave": x})[0]
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 import yaml
 from transformers import HubertForCTC
 
 from speechquant.artifact import load_artifact, verify_artifact
+from speechquant.engines.session import SessionOptions, open_session
 from speechquant.errors import ArtifactError, DataError, RecipeError
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import load_learn_recipe
@@ -100,7 +100,7 @@ def test_engine_and_simulation_agree(learned):
     wave = (0.1 * np.random.default_rng(3).standard_normal((1, 9000))).astype(np.float32)
     with quantized(model, artifact.scale_table()), torch.inference_mode():
         expected = model.module(torch.from_numpy(wave)).logits.numpy()
-    session = onnxruntime.InferenceSession(learned.folder / "onnx" / "model.onnx")
+    session = open_session(learned.folder / "onnx" / "model.onnx", SessionOptions(1))
     (got,) = session.run(None, {"wave": wave})
     assert ((got - expected) ** 2).sum() < 1e-3 * (expected**2).sum()
     assert learned.metrics["agreement"]["value"] > 95
