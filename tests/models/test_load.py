@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from fnmatch import fnmatch
 
 import pytest
@@ -193,6 +194,61 @@ def test_vocabulary_that_is_too_small(folder):
 def test_config_and_head_disagree(folder):
     rewrite(folder, vocab_size=31)
     refused(folder, "vocabulary size mismatch", "31", "32")
+
+
+STRIDES = [5, 2, 2, 2, 2, 2, 2]
+IMPOSSIBLE = [
+    ({"num_hidden_layers": "two"}, ["num_hidden_layers", "'two'"]),
+    ({"num_hidden_layers": -1}, ["num_hidden_layers", "-1"]),
+    ({"num_attention_heads": 0}, ["num_attention_heads", "positive integer"]),
+    ({"num_attention_heads": 5}, ["HubertForCTC", "num_heads"]),
+    ({"hidden_size": 0}, ["hidden_size"]),
+    ({"layer_norm_eps": "x"}, ["HubertForCTC", "layer_norm_eps", "float"]),
+    ({"hidden_act": "nope"}, ["'nope' is not known"]),
+    ({"conv_kernel": [10, 3, 3]}, ["conv_kernel 3", "conv_stride 7"]),
+    ({"conv_kernel": 5}, ["conv_kernel", "list"]),
+    ({"conv_stride": [*STRIDES[:-1], 0]}, ["conv_stride", "positive"]),
+    ({"num_feat_extract_layers": 3}, ["HubertForCTC", "convolutional layers"]),
+    ({"vocab_size": "31"}, ["vocab_size", "'31'"]),
+    ({"vocab_size": 32.0}, ["vocab_size"]),
+    ({"_attn_implementation": "flash_attention_2"}, ["HubertForCTC", "FlashAttention2"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), IMPOSSIBLE)
+def test_a_configuration_that_nothing_can_be_built_from(folder, changes, words):
+    tensors = {name: value.numpy() for name, value in load_model(folder).module.state_dict().items()}
+    rewrite(folder, **changes)
+    refused(folder, str(folder), "config.json", *words)
+    # An artifact has the configuration without these files of weights.
+    with pytest.raises(ModelError, match=re.escape(words[0])):
+        load_model(folder, tensors=tensors)
+
+
+@pytest.mark.parametrize("method", [{"quant_method": "bitsandbytes", "load_in_8bit": True}, {}, 8])
+def test_a_model_that_is_quantized_already(folder, method):
+    rewrite(folder, quantization_config=method)
+    refused(folder, "config.json", "quantized already", "float model")
+
+
+def test_weights_of_another_width_than_the_configuration(folder):
+    rewrite(folder, hidden_size=48)
+    refused(folder, "hubert.encoder.layer_norm.bias", "(32,)", "config.json wants (48,)", "fetch")
+
+
+@pytest.mark.parametrize("end", [None, [1, 2], -1, 32])
+def test_a_last_token_that_the_network_cannot_write(tmp_path, end):
+    random_model("moonshine-tiny", tmp_path, tiny=True)
+    rewrite(tmp_path, eos_token_id=end)
+    refused(tmp_path, "config.json", "eos_token_id must be an id below 32")
+
+
+def test_a_blank_that_the_network_cannot_write(folder):
+    random_model("moonshine-tiny", folder.parent / "other", tiny=True)
+    (folder.parent / "other" / "tokenizer.json").rename(folder / "tokenizer.json")
+    (folder / "vocab.json").unlink()
+    rewrite(folder, pad_token_id=None)
+    refused(folder, "config.json", "pad_token_id must be an id below 32")
 
 
 def test_no_preprocessor(folder):

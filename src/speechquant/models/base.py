@@ -206,6 +206,16 @@ class SpeechModel(ABC):
     def parts(self) -> tuple[ExportPart, ...]:
         """The graphs that an engine needs. They share the operators of `module`."""
 
+    def _token_id(self, name: str) -> int:
+        """A setting of `config.json` that must be one of the ids that the network writes."""
+        value = getattr(self.config, name, None)
+        if type(value) is not int or not 0 <= value < self.config.vocab_size:
+            raise ModelError(
+                f"{self.folder / 'config.json'}: {name} must be an id below {self.config.vocab_size}, not {value!r}; "
+                "fetch the model again"
+            )
+        return value
+
     def _operators_in(self, part: nn.Module) -> dict[str, str]:
         """Path inside `part` -> path inside `module`, for every operator that they share."""
         paths = {id(self.operator(name)): name for name in self._operators}

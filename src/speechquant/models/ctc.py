@@ -86,7 +86,7 @@ class CTCModel(SpeechModel):
         """Id of the CTC blank."""
         if isinstance(self.vocabulary, CTCVocabulary):
             return self.vocabulary.blank
-        return int(self.config.pad_token_id)
+        return self._token_id("pad_token_id")
 
     @property
     def delimiter(self) -> int | None:

@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from speechquant.decoding import load_vocabulary, read_json
 from speechquant.errors import ModelError
 from speechquant.models.base import LICENCE_FILES, families
+from speechquant.models.configuration import CONFIGURATION_ERRORS, error_reason, read_configuration
 from speechquant.models.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,11 +47,12 @@ def load_model(source: str | Path, *, tensors: Mapping[str, NDArray[Any]] | None
             weights, which then need not be there.
 
     Raises:
-        ModelError: no such folder or id, no `config.json`, an unsupported architecture, no output layer,
-            weights that are missing, damaged, not finite or pickled, no vocabulary, or one of another size.
+        ModelError: no such folder or id, no `config.json` or an impossible one, an unsupported architecture, no
+            output layer, weights that are missing, damaged, not finite, of other shapes or pickled, no
+            vocabulary, or one of another size.
     """
     folder = _folder(source)
-    config = _config(folder)
+    config = read_configuration(folder)
     family = _family(folder, config)
     if tensors is None:
         _check_weights(folder, config, family)
@@ -80,13 +82,6 @@ def _folder(source: str | Path) -> Path:
             f"{name} is neither a folder nor can it be fetched from the hub ({type(error).__name__}); "
             "check the name and the connection, or download it and give the folder"
         ) from error
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ModelError(f"{folder} has no config.json; give a folder in the transformers layout")
-    return read_json(path)
 
 
 def _family(folder: Path, config: dict[str, Any]) -> Family:
@@ -184,9 +179,12 @@ def _build(folder: Path, family: Family) -> torch.nn.Module:
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                # They are refused below, with their shapes; transformers only says that there are some.
+                ignore_mismatched_sizes=True,
             )
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder} cannot be loaded as {family.architecture}: {_reason(error)}") from error
+    except CONFIGURATION_ERRORS as error:
+        raise _unbuildable(folder, family, error) from error
+    _check_shapes(folder, report["mismatched_keys"])
     missing = sorted(name for name in report["missing_keys"] if not name.endswith(_UNUSED))
     if missing:
         raise ModelError(
@@ -202,11 +200,25 @@ def _untrained(folder: Path, family: Family) -> torch.nn.Module:
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             module = architecture(architecture.config_class.from_pretrained(folder, local_files_only=True))
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder} cannot be built as {family.architecture}: {_reason(error)}") from error
+    except CONFIGURATION_ERRORS as error:
+        raise _unbuildable(folder, family, error) from error
     assert isinstance(module, torch.nn.Module)
     return module
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _check_shapes(folder: Path, mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]) -> None:
+    for name, stored, wanted in sorted(mismatched)[:1]:
+        raise ModelError(
+            f"{folder}: config.json does not describe these weights: {name} has the shape {tuple(stored)}, "
+            f"config.json wants {tuple(wanted)} ({len(mismatched)} such weights); fetch the model again"
+        )
+
+
+def _unbuildable(folder: Path, family: Family, error: Exception) -> ModelError:
+    reason = error_reason(error)
+    # transformers refers to a report on the terminal, which was kept silent.
+    if "above report" in reason:
+        reason = "its weights do not have the form that config.json describes"
+    return ModelError(
+        f"{folder} cannot be loaded as {family.architecture}: {reason}; check its config.json or fetch it again"
+    )

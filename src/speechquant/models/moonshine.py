@@ -72,8 +72,8 @@ class MoonshineModel(SpeechModel):
             minimum_samples=_RECEPTIVE_FIELD,
             frame_seconds=_HOP / preprocessor.sampling_rate,
             writes_punctuation=self.writes_punctuation,
-            start=int(self.config.decoder_start_token_id),
-            end=int(self.config.eos_token_id),
+            start=self._token_id("decoder_start_token_id"),
+            end=self._token_id("eos_token_id"),
         )
 
     @cached_property
