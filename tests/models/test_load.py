@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from speechquant.errors import ModelError
@@ -157,6 +158,61 @@ def test_weights_that_are_not_finite(folder, bad):
 def test_missing_weights(folder):
     reweigh(folder, lambda weights: weights.pop("hubert.encoder.layer_norm.weight"))
     refused(folder, "1 weights are missing", "hubert.encoder.layer_norm.weight")
+
+
+@pytest.mark.parametrize(
+    ("arch", "setting", "first"),
+    [
+        ("hubert-large", "num_hidden_layers", "hubert.encoder.layers.1.attention.k_proj.bias"),
+        ("data2vec-audio-base", "num_conv_pos_embeddings", "data2vec_audio.encoder.pos_conv_embed.layers.1."),
+        ("wavlm-base", "num_hidden_layers", "wavlm.encoder.layers.1."),
+        ("moonshine-tiny", "decoder_num_hidden_layers", "model.decoder.layers.1."),
+    ],
+)
+def test_weights_without_a_place_in_the_configuration(tmp_path, arch, setting, first):
+    random_model(arch, tmp_path, tiny=True)
+    rewrite(tmp_path, **{setting: 1})
+    refused(tmp_path, "no place for", first, "fetch")
+
+
+def test_weights_of_an_adapter_that_the_configuration_leaves_out(tmp_path):
+    random_model("wav2vec2-base", tmp_path, tiny=True)
+    reweigh(
+        tmp_path, lambda weights: weights.update({"wav2vec2.adapter.layers.0.conv.weight": torch.ones(3)})
+    )
+    refused(tmp_path, "no place for", "wav2vec2.adapter.layers.0.conv.weight")
+
+
+@pytest.mark.parametrize(
+    ("arch", "learner"),
+    [
+        ("wav2vec2-base", "Wav2Vec2ForPreTraining"),
+        ("unispeech-large", "UniSpeechForPreTraining"),
+        ("unispeech-sat-base", "UniSpeechSatForPreTraining"),
+    ],
+)
+@pytest.mark.parametrize("names", [("weight_g", "weight_v"), ("original0", "original1")])
+def test_what_is_left_over_from_pre_training(tmp_path, arch, learner, names):
+    whole = random_model(arch, tmp_path, tiny=True)
+    trainer = getattr(transformers, learner)(whole.config)
+    stem = f"{trainer.base_model_prefix}.encoder.pos_conv_embed.conv."
+
+    def leave(weights):
+        heads = {n: t for n, t in trainer.state_dict().items() if not n.startswith(trainer.base_model_prefix)}
+        assert {"project_hid.weight", "project_q.weight", "quantizer.codevectors"} <= heads.keys()
+        weights.update(heads)
+        if names[0] == "weight_g":
+            for old, new in zip(names, ("original0", "original1"), strict=True):
+                weights[stem + old] = weights.pop(f"{stem}parametrizations.weight.{new}")
+
+    reweigh(tmp_path, leave)
+    assert load_model(tmp_path).signature == whole.signature
+
+
+def test_the_embedding_of_masked_frames_has_no_place_where_nothing_is_masked(folder):
+    rewrite(folder, mask_time_prob=0.0, mask_feature_prob=0.0)
+    assert "hubert.masked_spec_embed" in load_file(folder / "model.safetensors")
+    assert "hubert.masked_spec_embed" not in load_model(folder).module.state_dict()
 
 
 @pytest.mark.parametrize("keep", [0, 5, 0.5, 0.99])

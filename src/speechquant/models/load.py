@@ -48,7 +48,7 @@ def load_model(source: str | Path, *, tensors: Mapping[str, NDArray[Any]] | None
 
     Raises:
         ModelError: no such folder or id, no `config.json` or an impossible one, an unsupported architecture, no
-            output layer, weights that are missing, damaged, not finite, of other shapes or pickled, no
+            output layer, weights that are missing, superfluous, damaged, not finite, of other shapes or pickled, no
             vocabulary, or one of another size.
     """
     folder = _folder(source)
@@ -190,6 +190,7 @@ def _build(folder: Path, family: Family) -> torch.nn.Module:
         raise ModelError(
             f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}; fetch it again"
         )
+    _check_places(folder, module, report["unexpected_keys"])
     assert isinstance(module, torch.nn.Module)
     return module
 
@@ -211,6 +212,25 @@ def _check_shapes(folder: Path, mismatched: Collection[tuple[str, Sequence[int],
         raise ModelError(
             f"{folder}: config.json does not describe these weights: {name} has the shape {tuple(stored)}, "
             f"config.json wants {tuple(wanted)} ({len(mismatched)} such weights); fetch the model again"
+        )
+
+
+def _check_places(folder: Path, module: Any, unexpected: Collection[str]) -> None:
+    """Refuse weights that belong to a part of the network; other names are left over from pre-training.
+
+    A checkpoint with more layers than `config.json` would otherwise become a smaller model without a word.
+    """
+    parts = (module, module.base_model)
+
+    def has_place(name: str) -> bool:
+        part = name.removeprefix(f"{module.base_model_prefix}.").partition(".")[0]
+        return any(hasattr(owner, part) for owner in parts) and not name.endswith(_UNUSED)
+
+    homeless = sorted(filter(has_place, unexpected))
+    if homeless:
+        raise ModelError(
+            f"{folder} has weights that config.json has no place for, the first is {homeless[0]} ({len(homeless)} in "
+            "all); fetch the model again, with the config.json it was published with"
         )
 
 
