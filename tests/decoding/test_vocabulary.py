@@ -146,3 +146,69 @@ def test_unusable_files_are_named(tmp_path, name, content, message):
         load_vocabulary(tmp_path)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer_config.json", {"added_tokens_decoder": [1, 2]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"abc": {"content": "x"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"40": {"text": "x"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"40": 7}}),
+        ("tokenizer_config.json", {"pad_token": {"x": 1}}),
+        ("tokenizer_config.json", {"word_delimiter_token": ["|"]}),
+        ("special_tokens_map.json", {"unk_token": {"content": None}}),
+        ("added_tokens.json", {"<x>": None}),
+        ("added_tokens.json", {"<x>": 1e300}),
+    ],
+)
+def test_damaged_settings_of_a_ctc_tokenizer_are_named(tmp_path, name, content):
+    ctc_folder(tmp_path)
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"fetch the model again") as caught:
+        load_vocabulary(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_language_that_is_no_name(tmp_path):
+    (tmp_path / "vocab.json").write_text(json.dumps({"eng": {"<pad>": 0}}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"target_lang": ["eng"]}))
+    with pytest.raises(ModelError, match="several languages"):
+        load_vocabulary(tmp_path)
+
+
+def test_tokens_that_are_written_in_every_allowed_way(tmp_path):
+    folder = ctc_folder(tmp_path, pad_token={"content": "<pad>"}, bos_token=None)
+    entry = {"content": "<x>", "special": True}
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["added_tokens_decoder"] = {"40": entry, "41": "<y>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "added_tokens.json").write_text(json.dumps({"<z>": 42}))
+    ours = load_vocabulary(folder)
+    assert (ours.blank, [ours.tokens[i] for i in (40, 41, 42)]) == (0, ["<x>", "<y>", "<z>"])
+    assert 40 in ours.special
+    assert not {1, 41, 42} & ours.special
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"added_tokens": [1, 2]},
+        {"added_tokens": [{"id": None, "content": "x"}]},
+        {"added_tokens": [{"content": "x"}]},
+        {"model": {"vocab": {"a": None}}},
+        {"decoder": 7},
+        {"decoder": {"type": "Sequence"}},
+        {"decoder": {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}},
+        {"decoder": {"type": "Replace", "pattern": 7, "content": ""}},
+        {"decoder": {"type": "Strip", "content": " ", "start": "x", "stop": 0}},
+    ],
+)
+def test_a_damaged_tokenizer_file_is_named(tmp_path, change):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"vocab": {"a": 0}}, **change}))
+    with pytest.raises(ModelError, match=r"is damaged .*fetch the model again") as caught:
+        load_vocabulary(tmp_path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)

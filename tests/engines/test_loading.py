@@ -76,6 +76,7 @@ def test_a_broken_graph_is_named(artifact, content):
         (lambda m: m["runtime"].update(extra_tokens=10**9), "runtime.extra_tokens"),
         (lambda m: m["runtime"].update(minimum_samples=10**12), "runtime.minimum_samples"),
         (lambda m: m["runtime"].update(frame_seconds=-0.02), "runtime.frame_seconds"),
+        (lambda m: m["runtime"].update(frame_seconds=1e-300), "runtime.frame_seconds"),
         (lambda m: m["runtime"].update(blank=-1), "runtime.blank"),
         (lambda m: m["files"][0].update(name=".."), "not a plain file name"),
         (lambda m: m["files"][0].update(size="1"), "files.0.size"),

@@ -41,8 +41,26 @@ class BPEVocabulary:
         """Build from the parsed content of `path`.
 
         Raises:
-            ModelError: the file has no vocabulary or a decoder of an unknown type.
+            ModelError: the file has no vocabulary, damaged entries, or a decoder of an unknown type.
         """
+        try:
+            return cls._parsed(spec, path)
+        except ModelError:
+            raise
+        except (
+            AttributeError,
+            LookupError,
+            OverflowError,
+            RecursionError,
+            TypeError,
+            ValueError,
+            re.error,
+        ) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ModelError(f"{path} is damaged ({reason}); fetch the model again") from error
+
+    @classmethod
+    def _parsed(cls, spec: Mapping[str, Any], path: Path) -> BPEVocabulary:
         model = spec.get("model")
         table = model.get("vocab") if isinstance(model, dict) else None
         if not isinstance(table, dict) or not table:

@@ -34,7 +34,7 @@ class RuntimeSpec:
     normalize: bool
     length_exact: bool
     minimum_samples: Count
-    frame_seconds: Annotated[float, Field(gt=0, le=10)]
+    frame_seconds: Annotated[float, Field(ge=0.001, le=10)]  # one sample at least, at any of these rates
     writes_punctuation: bool = False
     blank: Count = 0
     start: Count = 0

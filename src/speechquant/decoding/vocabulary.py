@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from speechquant.decoding.bpe import BPEVocabulary
@@ -10,12 +12,13 @@ from speechquant.decoding.json_file import read_json
 from speechquant.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["CTCVocabulary", "load_vocabulary"]
 
 _DEFAULTS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _TIDY = (
     (" .", "."),
     (" ?", "?"),
@@ -63,23 +66,21 @@ class CTCVocabulary:
         """Read `vocab.json` and, where they exist, the tokenizer's settings and added tokens.
 
         Raises:
-            ModelError: no vocabulary, an unreadable one, one without the padding token that CTC uses as
-                blank, or a vocabulary of several languages without a chosen one.
+            ModelError: no vocabulary, an unreadable one, damaged settings or added tokens, no padding token,
+                which CTC uses as blank, or a vocabulary of several languages without a chosen one.
         """
-        settings = _read(folder / "special_tokens_map.json") | _read(folder / "tokenizer_config.json")
-        path = folder / "vocab.json"
+        config, path = folder / "tokenizer_config.json", folder / "vocab.json"
+        files = {name: _read(name) for name in (folder / "special_tokens_map.json", config)}
+        named = {key: _token(value, name) for name, read in files.items() for key, value in _tokens(read)}
+        settings = files[config]
+        other, special = _decoder(settings.get("added_tokens_decoder"), config)
         table = _language(_read(path), settings.get("target_lang"), path)
-        added = {str(token): int(i) for token, i in _read(folder / "added_tokens.json").items()}
-        entries = settings.get("added_tokens_decoder") or {}
-        added |= {_content(entry): int(i) for i, entry in entries.items()}
+        added = _added(folder / "added_tokens.json") | other
         tokens = {i: token for token, i in added.items()} | {i: token for token, i in table.items()}
-        ids = {token: i for i, token in tokens.items()}
-        names = {_content(settings.get(key, default)) for key, default in _DEFAULTS.items()}
-        names |= {
-            _content(entry) for entry in entries.values() if isinstance(entry, dict) and entry.get("special")
-        }
-        delimiter = _content(settings.get("word_delimiter_token", "|"))
-        blank = ids.get(_content(settings.get("pad_token", _DEFAULTS["pad_token"])))
+        ids: dict[str | None, int] = {token: i for i, token in tokens.items()}
+        names = {named.get(key, default) for key, default in _DEFAULTS.items()} | special
+        delimiter = named.get("word_delimiter_token", "|")
+        blank = ids.get(named.get("pad_token", _DEFAULTS["pad_token"]))
         if blank is None:
             raise ModelError(f"{path}: the padding token, which CTC uses as blank, is not in the vocabulary")
         return cls(
@@ -115,15 +116,56 @@ def _read(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _content(entry: Any) -> str:
-    """A token is written as a string or as an object with the string in `content`."""
-    return str(entry["content"] if isinstance(entry, dict) else entry)
+def _tokens(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Those settings that name a token."""
+    return ((key, settings[key]) for key in (*_DEFAULTS, "word_delimiter_token") if key in settings)
 
 
-def _language(table: dict[str, Any], language: str | None, path: Path) -> dict[str, int]:
+def _token(entry: object, path: Path) -> str | None:
+    """A token is written as a string or as an object with the string in `content`; null is no token."""
+    if entry is None:
+        return None
+    token: object = entry.get("content") if isinstance(entry, dict) else entry
+    if isinstance(token, str):
+        return token
+    raise ModelError(
+        f"{path}: {shorten(repr(entry), 60)} is no token; a token is a string or has one in `content`; "
+        "fetch the model again"
+    )
+
+
+def _added(path: Path) -> dict[str, int]:
+    return {token: _id(i, path) for token, i in _read(path).items()}
+
+
+def _decoder(entries: object, path: Path) -> tuple[dict[str, int], set[str]]:
+    """Tokens with their ids, and those among them that are special, of `added_tokens_decoder`."""
+    if not isinstance(entries, dict | None):
+        raise ModelError(
+            f"{path}: added_tokens_decoder must map ids to tokens, not {shorten(repr(entries), 60)}; "
+            "fetch the model again"
+        )
+    ids: dict[str, int] = {}
+    special = set()
+    for i, entry in (entries or {}).items():
+        token = _token(entry, path)
+        if token is not None:
+            ids[token] = _id(i, path)
+            if isinstance(entry, dict) and entry.get("special"):
+                special.add(token)
+    return ids, special
+
+
+def _id(value: object, path: Path) -> int:
+    if type(value) is int or (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        return int(value)
+    raise ModelError(f"{path}: {shorten(repr(value), 60)} is no id of a token; fetch the model again")
+
+
+def _language(table: dict[str, Any], language: object, path: Path) -> dict[str, int]:
     """The table of one language; multilingual files nest one table per language."""
     if table and all(isinstance(value, dict) for value in table.values()):
-        if language not in table:
+        if not isinstance(language, str) or language not in table:
             raise ModelError(
                 f"{path} holds several languages; set target_lang in tokenizer_config.json to one of them"
             )
