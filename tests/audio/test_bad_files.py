@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechquant.audio import audio_info, decode_audio, load_audio, stream_audio
+from speechquant.audio import audio_info, decode_audio, load_audio, load_part, stream_audio
 from speechquant.audio.container import sniff
 from speechquant.errors import AudioError, MissingExtraError
 
@@ -107,6 +107,25 @@ def test_non_finite(tmp_path, bad, rate):
     samples[rate // 2, 1] = bad
     soundfile.write(tmp_path / "n.wav", samples, rate, subtype="FLOAT")
     refused(tmp_path / "n.wav", "NaN or infinite sample at 0.500 s")
+
+
+@pytest.mark.parametrize(("largest", "shown"), [(1e38, "1e\\+38"), (-3e30, "3e\\+30"), (1.5e6, "1.5e\\+06")])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_beyond_any_scale(tmp_path, largest, shown, rate):
+    samples = np.full((rate, 2), 0.1, np.float32)
+    samples[rate // 2, 1] = largest
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    refused(path, f"a sample of {shown} at 0.500 s, where full scale is 1; ")
+    with pytest.raises(AudioError, match=r"loud\.wav: .* at 0\.500 s"):
+        load_part(path, 6_000, 9_000)
+    assert load_part(path, 0, 2_000).size == 2_000
+
+
+def test_integers_as_floats_are_loaded(tmp_path):
+    samples = (32_767 * np.sin(np.arange(16_000))).astype(np.float32)
+    soundfile.write(tmp_path / "scale.wav", samples, 16_000, subtype="FLOAT")
+    np.testing.assert_array_equal(load_audio(tmp_path / "scale.wav"), samples)
 
 
 def test_bytes_are_named_by_the_caller():

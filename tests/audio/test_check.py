@@ -25,6 +25,7 @@ def with_one(value):
         (np.tile(GOOD, 11), "longer than 10"),
         (with_one(np.nan), "NaN or infinite sample at 0.500 s"),
         (with_one(np.inf), "NaN or infinite"),
+        (with_one(1e38), r"a sample of 1e\+38 at 0.500 s, where full scale is 1"),
         (np.zeros(16_000, np.float32), "silent"),
         (np.zeros((16_000, 2), np.float32), "shape"),
     ],

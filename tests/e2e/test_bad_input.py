@@ -170,7 +170,7 @@ def test_overlapping_roles(run, failed, speech, tmp_path, pair):
 
 
 def spoil_audio(path, rows):
-    """Nine unusable utterances of every kind beside four good ones."""
+    """Ten unusable utterances of every kind beside four good ones."""
     root, good = path.parent, rows[0]["path"]
     samples, rate = soundfile.read(good, dtype="float32")
     holes = samples.copy()
@@ -181,16 +181,18 @@ def spoil_audio(path, rows):
     soundfile.write(root / "short.wav", samples[:800], rate)
     soundfile.write(root / "silent.wav", 0 * samples, rate)
     soundfile.write(root / "nan.wav", holes, rate, subtype="FLOAT")
+    soundfile.write(root / "scale.wav", samples * np.float32(1e38), rate, subtype="FLOAT")
     soundfile.write(root / "long.wav", np.zeros(4000 * 7200, np.int16), 4000, subtype="PCM_U8")
     soundfile.write(root / "whole.flac", samples, rate)
     (root / "truncated.flac").write_bytes((root / "whole.flac").read_bytes()[:-2000])
     names = ("zero-bytes.wav", "garbage.wav", "zero-seconds.wav", "short.wav", "silent.wav", "nan.wav")
-    bad = [*names, "long.wav", "truncated.flac", "missing.wav"]
+    bad = [*names, "scale.wav", "long.wav", "truncated.flac", "missing.wav"]
     extra = [{"id": name.partition(".")[0], "path": str(root / name), "text": "NO WORDS"} for name in bad]
     rewrite(path, [*extra, *rows])
 
 
-BAD_IDS = {"zero-bytes", "garbage", "zero-seconds", "short", "silent", "nan", "long", "truncated", "missing"}
+BAD_IDS = {"zero-bytes", "garbage", "zero-seconds", "short", "silent", "nan", "scale", "long", "truncated"}
+BAD_IDS |= {"missing"}
 
 
 @pytest.mark.parametrize("role", ["calibration", "test"])
@@ -202,7 +204,7 @@ def test_unusable_utterances_are_counted_skips(run, data, tmp_path, role):
         assert {item["id"] for item in metrics["skipped"]} == BAD_IDS
         assert {item["role"] for item in metrics["skipped"]} == {role}
         assert all(item["reason"] and "\n" not in item["reason"] for item in metrics["skipped"])
-        assert "skipped 9 unusable utterances" in result.stdout
+        assert "skipped 10 unusable utterances" in result.stdout
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speechquant.audio.load import SAMPLING_RATE
+from speechquant.audio.samples import check_samples
 from speechquant.errors import AudioError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def check_speech(
         sampling_rate: of `samples`, in Hz.
 
     Raises:
-        AudioError: not of shape (time,), no samples, too short, too long, NaN or infinite, or all zero.
+        AudioError: not of shape (time,), no samples, too short, too long, all zero, or with a sample that is
+            NaN, infinite or beyond `LARGEST_SAMPLE`.
     """
     if samples.ndim != 1:
         raise AudioError(f"{name}: expected mono samples of shape (time,), got shape {samples.shape}")
@@ -48,11 +50,7 @@ def check_speech(
         raise AudioError(
             f"{name}: {seconds:.1f} seconds is longer than {maximum_seconds:g}; cut it into shorter pieces"
         )
-    finite = np.isfinite(samples)
-    if not finite.all():
-        raise AudioError(
-            f"{name}: contains a NaN or infinite sample at {np.argmin(finite) / sampling_rate:.3f} s"
-        )
+    check_samples(samples, name, sampling_rate)
     if not samples.any():
         raise AudioError(f"{name}: is silent (all samples are zero)")
 

@@ -11,6 +11,7 @@ import numpy as np
 import soxr
 
 from speechquant.audio.reader import open_reader
+from speechquant.audio.samples import check_samples
 from speechquant.errors import AudioError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def load_audio(
         `check_speech`.
 
     Raises:
-        AudioError: missing, empty, truncated, damaged, not audio, without samples, with non-finite samples,
-            or longer than `maximum_seconds`.
+        AudioError: missing, empty, truncated, damaged, not audio, without samples, with samples that are not
+            finite or beyond `LARGEST_SAMPLE`, or longer than `maximum_seconds`.
         MissingExtraError: the format needs the extra `codecs`.
     """
     return _collect(Path(path), str(path), sampling_rate, maximum_seconds)
@@ -151,10 +152,7 @@ def _pieces(source: Path | bytes, name: str, sampling_rate: int) -> Iterator[NDA
 def _mono(reader: AudioReader, name: str) -> Iterator[NDArray[np.float32]]:
     seen = 0
     for block in reader.blocks():
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            second = (seen + int(np.argmin(finite))) / reader.sampling_rate
-            raise AudioError(f"{name}: contains a NaN or infinite sample at {second:.3f} s")
+        check_samples(block, name, reader.sampling_rate, start=seen)
         seen += len(block)
         yield block[:, 0] if reader.channels == 1 else block.mean(axis=1, dtype=np.float32)
     _check_complete(reader, seen, name)

@@ -14,6 +14,7 @@ import soxr
 from speechquant.audio.load import SAMPLING_RATE, stream_audio
 from speechquant.audio.native_reader import NativeReader
 from speechquant.audio.reader import open_reader
+from speechquant.audio.samples import check_samples
 from speechquant.errors import AudioError
 
 if TYPE_CHECKING:
@@ -51,18 +52,19 @@ def load_part(
         raise ValueError(f"no part of a file: samples {start} to {end}")
     with closing(open_reader(Path(path), str(path))) as reader:
         if isinstance(reader, NativeReader):
-            return _seek(reader, start, end, sampling_rate)
+            return _seek(reader, start, end, sampling_rate, str(path))
     with _LOCK:
         return _CURSOR.read(Path(path), start, end, sampling_rate)
 
 
-def _seek(reader: NativeReader, start: int, end: int, sampling_rate: int) -> NDArray[np.float32]:
+def _seek(reader: NativeReader, start: int, end: int, sampling_rate: int, name: str) -> NDArray[np.float32]:
     # Beginning on a common multiple of both sampling intervals keeps the resampler's phase that of the whole.
     common = math.gcd(reader.sampling_rate, sampling_rate)
     native, wanted = reader.sampling_rate // common, sampling_rate // common
     margin = round(_MARGIN_SECONDS * sampling_rate)
     first, last = max(0, start - margin) // wanted, -(-(end + margin) // wanted)
     block = reader.part(first * native, (last - first) * native)
+    check_samples(block, name, reader.sampling_rate, start=first * native)
     mono = block[:, 0] if reader.channels == 1 else block.mean(axis=1, dtype=np.float32)
     if native != wanted:
         mono = soxr.resample(mono, reader.sampling_rate, sampling_rate, quality="HQ")
