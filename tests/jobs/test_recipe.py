@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from speechquant.errors import RecipeError
@@ -79,6 +82,8 @@ def test_bits(bits):
         ({"weight_group": 48}, "--weight-group: choose 16, 32, 64, 128 or 256, not 48"),
         ({"weight_granularity": "row"}, "--weight-granularity"),
         ({"threads": 0}, "threads"),
+        ({"seed": -1}, "--seed: Input should be greater than or equal to 0"),
+        ({"seed": 2**32}, "--seed"),
         ({"dev_minutes": 0}, "--dev-minutes"),
         ({"colour": "red"}, "colour: no such setting"),
         ({"audio_only": "calls"}, "exclude each other"),
@@ -176,6 +181,13 @@ def test_yaml_repeats_every_setting(tmp_path):
     assert text.startswith("# speechquant quantize x\n")
     assert load_recipe(write(tmp_path, text)) == recipe
     assert yaml.safe_load(text).keys() == Recipe.model_fields.keys()
+
+
+def test_the_largest_seed_is_one_for_every_generator():
+    seed = load_recipe(**MINIMAL, seed=2**32 - 1).seed
+    random.seed(seed)
+    np.random.RandomState(seed)  # as np.random.seed, which training calls
+    torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("limit", [0.0, 1.5, float("inf")])

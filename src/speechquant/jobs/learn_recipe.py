@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from speechquant.jobs.mixed_recipe import MIXED, MixedRecipe
 from speechquant.jobs.recipe_checks import CalibratorName, checked, leaves_activations, parse_bits
-from speechquant.jobs.shared_recipe import (  # noqa: TC001 - pydantic reads annotations
+from speechquant.jobs.shared_recipe import (
+    LARGEST_SEED,
     ExcludedLayers,
     IncludedLayers,
     RoundingMethod,
@@ -112,7 +113,9 @@ class LearnRecipe(MixedRecipe):
     train_minutes: Annotated[
         float | None, Field(gt=0, description="Use a random part of the training speech.")
     ] = None
-    seed: Annotated[int, Field(description="Seed of the order, of dropout and of random parts.")] = 0
+    seed: Annotated[
+        int, Field(ge=0, le=LARGEST_SEED, description="Seed of the order, of dropout and of random parts.")
+    ] = 0
 
     @model_validator(mode="before")
     @classmethod

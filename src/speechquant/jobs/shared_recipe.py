@@ -14,9 +14,20 @@ from speechquant.jobs.recipe_checks import checked, known_normalizer, parse_cuto
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["ROLES", "ExcludedLayers", "IncludedLayers", "RoundingMethod", "SearchRecipe", "SharedRecipe"]
+__all__ = [
+    "LARGEST_SEED",
+    "ROLES",
+    "ExcludedLayers",
+    "IncludedLayers",
+    "RoundingMethod",
+    "SearchRecipe",
+    "SharedRecipe",
+]
 
 ROLES = ("calibration", "dev", "test")
+
+LARGEST_SEED = 2**32 - 1
+"""numpy takes none beyond, torch and random do."""
 
 RoundingMethod = Literal["nearest", "adaround", "gptq"]
 """The names that `learn` registers; its code needs torch."""
@@ -55,7 +66,9 @@ class SharedRecipe(BaseModel):
     percentile: Annotated[
         float, Field(gt=0, le=100, description="Percent of magnitudes that percentile calibration keeps.")
     ] = 99.9
-    seed: Annotated[int, Field(description="Seed of random parts and of the bootstrap.")] = 0
+    seed: Annotated[
+        int, Field(ge=0, le=LARGEST_SEED, description="Seed of random parts and of the bootstrap.")
+    ] = 0
     threads: Annotated[int | None, Field(ge=1, description="CPU threads; all cores by default.")] = None
 
     @classmethod

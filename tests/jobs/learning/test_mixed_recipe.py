@@ -25,6 +25,8 @@ def recipe(**settings):
         ({"criterion": "x"}, "--criterion: choose kl, hessian or fisher, not 'x'"),
         ({"bit_start": "x"}, "--bit-start: choose even, kl, hessian or fisher, not 'x'"),
         ({"criterion": "even"}, "--criterion: choose kl, hessian or fisher, not 'even'"),
+        ({"seed": -1}, "--seed"),
+        ({"seed": 2**32}, "--seed"),
         ({"candidates": (1.5, 4)}, "fractions are for --code entropy"),
     ],
 )
