@@ -6,6 +6,7 @@ from speechquant.artifact.amend import amended_folder
 from speechquant.artifact.cutoffs import Cutoffs, cutoffs_text, shared_or_by_layer
 from speechquant.artifact.load import Artifact, is_artifact, load_artifact
 from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
+from speechquant.artifact.record import write_float_record
 from speechquant.artifact.save import ArtifactContents, package_versions, save_artifact
 from speechquant.artifact.staging import check_target, owner_is_alive, staged_folder, storage_error
 from speechquant.artifact.storage import Storage, storage_of
@@ -38,4 +39,5 @@ __all__ = [
     "storage_error",
     "storage_of",
     "verify_artifact",
+    "write_float_record",
 ]

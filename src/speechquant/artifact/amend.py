@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from speechquant.artifact.manifest import MANIFEST
-from speechquant.artifact.save import file_record, write_json
+from speechquant.artifact.record import file_record
+from speechquant.artifact.save import write_json
 from speechquant.artifact.staging import staged_folder
 
 if TYPE_CHECKING:

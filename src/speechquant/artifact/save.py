@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import platform
@@ -23,6 +22,7 @@ from speechquant.artifact.manifest import (
     Signatures,
     SiteRecord,
 )
+from speechquant.artifact.record import file_records
 from speechquant.artifact.staging import staged_folder
 from speechquant.artifact.storage import Storage, storage_of
 from speechquant.artifact.weights import WEIGHTS, input_scale_name, save_tensors, scale_name, weight_name
@@ -120,7 +120,7 @@ def save_artifact(contents: ArtifactContents, target: Path) -> Artifact:
         draft = _manifest(contents, files={})
         card = model_card(draft, metrics, license_name=contents.license_name)
         _write(folder / "README.md", card)
-        manifest = draft.model_copy(update={"files": _records(folder)})
+        manifest = draft.model_copy(update={"files": file_records(folder)})
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
         load_artifact(folder)
     return load_artifact(target)
@@ -196,21 +196,6 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _records(folder: Path) -> dict[str, FileRecord]:
-    records = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            records[path.relative_to(folder).as_posix()] = file_record(path)
-    return records
-
-
-def file_record(path: Path) -> FileRecord:
-    """What `quantization.json` says about a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(sha256=digest, bytes=path.stat().st_size)
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from speechquant.artifact.manifest import MANIFEST
+from speechquant.artifact.record import FLOAT_RECORD, unchanged_files
 from speechquant.decoding import read_json
 from speechquant.errors import ArtifactError, StorageError
 
@@ -32,8 +33,12 @@ _ADVICE = {
 }
 
 
-def check_target(target: Path) -> None:
+def check_target(target: Path, *, floats: bool = False) -> None:
     """Find out before hours of work whether an artifact can be written to `target`.
+
+    Args:
+        target: the folder.
+        floats: accept a float model with `float-model.json` there too, all of whose files are as that says.
 
     Raises:
         ArtifactError: something else than an artifact or an empty folder is there.
@@ -43,7 +48,7 @@ def check_target(target: Path) -> None:
     if not place.name:
         raise StorageError(f"{target}: is not a place for an artifact; choose a folder name")
     try:
-        _check_replaceable(place)
+        _check_replaceable(place, floats=floats)
         parent = next(folder for folder in place.parents if folder.exists())
         if not parent.is_dir():
             raise StorageError(f"{target}: cannot be written: {parent} is a file; choose another folder")
@@ -56,17 +61,18 @@ def check_target(target: Path) -> None:
 
 
 @contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
+def staged_folder(target: Path, *, floats: bool = False) -> Iterator[Path]:
     """Give an empty folder beside `target` to fill; on success it takes the place of `target`.
 
     An artifact that was there is set aside first and deleted last. Whatever fails, also an interruption, the
     staging folder is removed and the old artifact stays. Leftovers of runs that were killed are cleaned up.
+    `floats` as in `check_target`.
 
     Raises:
         ArtifactError: as `check_target`.
         StorageError: disk full, no permission; the message says what to do.
     """
-    check_target(target)
+    check_target(target, floats=floats)
     place = target.resolve()
     staging = place.parent / f".{place.name}.partial-{os.getpid()}"
     try:
@@ -76,7 +82,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         staging.mkdir()
         yield staging
         _share(staging)
-        _swap(staging, place)
+        _swap(staging, place, floats=floats)
     except OSError as error:
         raise storage_error(target, error) from error
     finally:
@@ -105,9 +111,15 @@ def owner_is_alive(leftover: Path) -> bool:
     return int(owner) != os.getpid()
 
 
-def _check_replaceable(place: Path) -> None:
+def _check_replaceable(place: Path, *, floats: bool) -> None:
     if place.is_dir():
-        foreign = _foreign(place)
+        known = _listed(place) | (unchanged_files(place) if floats else set())
+        foreign = _foreign(place, known)
+        if foreign is not None and FLOAT_RECORD in known:
+            raise ArtifactError(
+                f"{place}: {foreign} was added or changed since this float model was written ({FLOAT_RECORD}), so "
+                "it will not be replaced; choose another folder"
+            )
         if foreign is not None:
             raise ArtifactError(
                 f"{place}: holds other files than an artifact ({foreign}) and will not be replaced; choose "
@@ -117,9 +129,8 @@ def _check_replaceable(place: Path) -> None:
         raise ArtifactError(f"{place}: is a file; choose another folder for the artifact")
 
 
-def _foreign(place: Path) -> str | None:
+def _foreign(place: Path, known: set[str]) -> str | None:
     """A file that would be lost if the artifact in `place` were replaced, None if there is none."""
-    known = _listed(place)
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()
         if name not in known and (path.is_symlink() or not path.is_dir()):
@@ -148,8 +159,8 @@ def _share(staging: Path) -> None:
             path.chmod(mode)
 
 
-def _swap(staging: Path, place: Path) -> None:
-    _check_replaceable(place)
+def _swap(staging: Path, place: Path, *, floats: bool) -> None:
+    _check_replaceable(place, floats=floats)
     aside = place.parent / f".{place.name}.old-{os.getpid()}"
     had_old = place.exists()
     if had_old:

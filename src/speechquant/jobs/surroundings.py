@@ -12,14 +12,21 @@ from speechquant.errors import StorageError
 __all__ = ["check_output", "peak_rss_mb", "set_threads", "work_folder"]
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, *, floats: bool = False, model: str | None = None) -> None:
     """Find out before hours of work whether an artifact can be written.
+
+    Args:
+        output: the folder.
+        floats: accept an unchanged float model of `learn` there too, as `check_target` does.
+        model: the folder that must not be replaced, if it is one.
 
     Raises:
         ArtifactError: something else than an artifact or an empty folder is there.
-        StorageError: the place cannot be written to, or the shell is inside it.
+        StorageError: the place cannot be written to, or it is the model, or the shell is inside it.
     """
-    check_target(output)
+    check_target(output, floats=floats)
+    if model is not None and Path(model).expanduser().resolve() == output.resolve():
+        raise StorageError(f"{output}: is the model that is read; choose another folder for the result")
     # The folder is replaced at the end, which would leave the shell and relative paths in a deleted one.
     if Path.cwd().is_relative_to(output.resolve()):
         raise StorageError(f"{output}: is the folder you are in; choose another one for the artifact")

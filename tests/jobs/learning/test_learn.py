@@ -14,7 +14,7 @@ from transformers import HubertForCTC
 
 from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.engines.session import SessionOptions, open_session
-from speechquant.errors import ArtifactError, DataError, RecipeError
+from speechquant.errors import ArtifactError, DataError, RecipeError, StorageError
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import load_learn_recipe
 from speechquant.jobs.learning import learn
@@ -118,6 +118,22 @@ def test_a_float_control_is_a_model_again(recipe, tiny, history):
     assert '<section id="learning"' in page
     assert "trained model" in page
     assert "quantized model" not in page
+
+
+def test_a_float_control_is_made_again_by_the_same_command(recipe):
+    settings = recipe(method="float", test=None)
+    first = learn(settings)
+    weights = (first.folder / "model.safetensors").read_bytes()
+    again = learn(settings)
+    assert (again.folder / "model.safetensors").read_bytes() == weights
+    assert again.metrics["trained"] == first.metrics["trained"]
+    with pytest.raises(ArtifactError, match="holds other files"):
+        learn(recipe(test=None))
+    with pytest.raises(StorageError, match="is the model that is read"):
+        learn(recipe(method="float", test=None, model=str(first.folder)))
+    (first.folder / "config.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"config\.json was added or changed"):
+        learn(settings)
 
 
 @pytest.mark.parametrize("less_memory", [False, True])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from speechquant.artifact import ArtifactContents, save_artifact, staged_folder
+from speechquant.artifact import ArtifactContents, save_artifact, staged_folder, write_float_record
 from speechquant.evaluation import EvaluationStore, Evaluator
 from speechquant.jobs.learning.figures import describe, joined, page, with_storage
 from speechquant.jobs.learning.methods import compress
@@ -70,7 +70,7 @@ def learn(recipe: LearnRecipe, *, progress: Progress | None = None) -> LearnOutc
     Raises:
         SpeechquantError: the recipe, the model, the speech or the place for the output is unusable.
     """
-    check_output(recipe.output)
+    check_output(recipe.output, floats=recipe.method == "float", model=recipe.model)
     set_threads(recipe.threads)
     accelerator = processes()
     listener = progress if progress is not None and accelerator.is_main_process else Silent()
@@ -177,7 +177,7 @@ def _contents(
 
 def _save_float(session: Session, metrics: Mapping[str, Any], data: ReportData, kept: Sequence[Path]) -> None:
     """A model folder with the same records beside the weights as an artifact has."""
-    with staged_folder(session.recipe.output) as folder:
+    with staged_folder(session.recipe.output, floats=True) as folder:
         save_float_model(session.model, folder)
         for path in kept:
             shutil.copyfile(path, folder / path.name)
@@ -185,6 +185,7 @@ def _save_float(session: Session, metrics: Mapping[str, Any], data: ReportData, 
         (folder / "report.html").write_text(render(data), encoding="utf-8")
         text = json.dumps(metrics, indent=1, ensure_ascii=False)
         (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        write_float_record(folder)
 
 
 @contextmanager
