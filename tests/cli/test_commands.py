@@ -253,7 +253,13 @@ def test_evaluate_with_nothing_to_evaluate(cli, artifact, tmp_path, speech):
 
 
 def test_an_output_that_cannot_be_written(cli, artifact, speech):
-    failed(cli("transcribe", artifact, speech, "-o", speech), str(speech))
+    failed(cli("transcribe", artifact, speech, "-o", speech), f"{speech}: is a file; choose a folder")
+
+
+def test_an_artifact_takes_no_transcripts(cli, copy, speech):
+    for place in (copy, copy / "texts"):
+        failed(cli("transcribe", copy, speech, "-o", place), "artifact", "choose another folder")
+    assert cli("verify", copy).exit_code == 0
 
 
 def test_a_full_disk(cli, artifact, speech, tmp_path, monkeypatch):

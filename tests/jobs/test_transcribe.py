@@ -239,5 +239,5 @@ def test_subtitles_of_several_files_need_a_folder(tmp_path):
     with pytest.raises(RecipeError, match="--output-dir"):
         TranscriptWriter([Path("a"), Path("b")], "srt")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match=r"file: is a file; choose a folder"):
         TranscriptWriter([Path("a")], "srt", folder=tmp_path / "file")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from speechquant.artifact import storage_error
 from speechquant.errors import RecipeError
+from speechquant.jobs.outputs import check_folder
 from speechquant.jobs.printable import json_line, printable
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TranscriptWriter:
 
     Raises:
         RecipeError: subtitles of several files on standard output.
-        StorageError: the folder cannot be made.
+        StorageError: the folder is a file, belongs to an artifact or a model, or cannot be written to.
     """
 
     def __init__(self, files: Sequence[Path], kind: TranscriptFormat, *, folder: Path | None = None) -> None:
@@ -62,10 +63,7 @@ class TranscriptWriter:
             if kind == "srt" and self._several:
                 raise RecipeError("subtitles of several files need --output-dir")
             return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(folder, error) from error
+        check_folder(folder)
 
     def write(self, result: FileTranscript) -> None:
         """Write one result; a file without transcript appears in JSON on standard output only.

@@ -240,6 +240,13 @@ def test_an_export_alone_has_nothing_to_compare_with(quantized, tmp_path):
         bench(quantized, output=tmp_path / "file")
 
 
+def test_nothing_is_put_into_an_artifact(quantized, tmp_path):
+    shutil.copytree(quantized, tmp_path / "out")
+    with pytest.raises(StorageError, match="holds an artifact"):
+        bench(quantized, output=tmp_path / "out")
+    assert not list((tmp_path / "out").glob("bench*"))
+
+
 @pytest.mark.parametrize(
     ("bits", "kind"),
     [("w8a8", "int8"), ("w4a8", "int8"), ("w6a6", "int8"), ("w4a16", "w4a16"), ("w8a16", "w8a16")],

@@ -134,6 +134,8 @@ def test_a_place_that_cannot_be_written_is_refused_first(tiny, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="is a file"):
         sq.compare(output=tmp_path / "file", methods="max", **tiny)
+    with pytest.raises(StorageError, match=r"holds a model \(config.json\)"):
+        sq.compare(output=tiny["model"], methods="max", **tiny)
 
 
 def test_tables_of_a_finished_run_stay_until_there_are_new_rows(tiny, tmp_path, heard):

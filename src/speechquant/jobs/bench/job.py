@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechquant.artifact import is_artifact, storage_error
+from speechquant.artifact import is_artifact
 from speechquant.engines import is_export
-from speechquant.errors import ArtifactError, MissingExtraError, ModelError, RecipeError, StorageError
+from speechquant.errors import ArtifactError, MissingExtraError, ModelError, RecipeError
 from speechquant.jobs.bench.audio import default_audio, joined_speech, noise
 from speechquant.jobs.bench.candidates import ALL, choose_engines, of_artifact, of_float_model
 from speechquant.jobs.bench.measure import LENGTHS, REPEATS, check_plan, measure_systems
 from speechquant.jobs.bench.result import BenchInterrupted
 from speechquant.jobs.bench.write import write
 from speechquant.jobs.engines import engines as installed_engines
+from speechquant.jobs.outputs import check_folder
 from speechquant.jobs.progress import Silent
 from speechquant.jobs.scratch import scratch_folder
 from speechquant.jobs.sources import DEMO_MODELS, resolve_corpus
@@ -65,13 +66,15 @@ def bench(
         RecipeError: settings that are out of range or exclude each other.
         ArtifactError, ModelError, EngineError, DataError: what was given cannot be used.
         MissingExtraError: PyTorch for a float model, or an engine that is asked for.
-        StorageError: the output cannot be written.
+        StorageError: the output cannot be written, or belongs to an artifact or a model.
     """
     cores = installed_engines().cores if threads is None else threads
     _check(target, arch, cores)
     check_plan(seconds, batches, repeats)
     chosen, notes = choose_engines(engines)
     watcher, folder = progress or Silent(), Path(output) if output is not None else None
+    if folder is not None:
+        check_folder(folder)
     corpus, audio = _speech(target, arch, data, max(seconds))
     with _scratch(folder) as scratch:
         if arch is not None:
@@ -160,11 +163,5 @@ def _scratch(output: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="speechquant-bench-") as folder:
             yield Path(folder)
         return
-    if output.exists() and not output.is_dir():
-        raise StorageError(f"{output}: is a file; choose a folder")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(output, error) from error
     with scratch_folder(output) as folder:
         yield folder

@@ -17,7 +17,8 @@ from speechquant.jobs.comparison.latency import measure_speeds
 from speechquant.jobs.comparison.progress import RowProgress
 from speechquant.jobs.comparison.result import FLOAT_BITS, CompareInterrupted, CompareResult, Row
 from speechquant.jobs.comparison.rows import float_row, given_row, planned_row
-from speechquant.jobs.comparison.write import check_folder, write
+from speechquant.jobs.comparison.write import write
+from speechquant.jobs.outputs import check_folder
 from speechquant.jobs.progress import Silent
 from speechquant.jobs.sources import open_corpora, resolve_model
 from speechquant.jobs.surroundings import set_threads, work_folder

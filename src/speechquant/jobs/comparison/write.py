@@ -8,7 +8,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from speechquant.artifact import storage_error
-from speechquant.errors import StorageError
 from speechquant.jobs.bench.figure import draw_latencies, latency_figure
 from speechquant.jobs.bench.write import markdown
 from speechquant.jobs.comparison.speed_tables import (
@@ -37,27 +36,10 @@ if TYPE_CHECKING:
     from speechquant.jobs.comparison.speeds import Speeds
     from speechquant.report.compare_amplitudes import AmplitudeFigure
 
-__all__ = ["check_folder", "flat", "write"]
+__all__ = ["flat", "write"]
 
 # Where nothing is understood, size is no argument; such rows would only crowd the plot.
 _DEAF = 90.0
-
-
-def check_folder(folder: Path) -> None:
-    """Find out before hours of work whether files can be put there.
-
-    Raises:
-        StorageError: it is a file, or cannot be made or written to.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file; choose a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise storage_error(folder, error) from error
 
 
 def write(result: CompareResult, folder: Path, figures: Sequence[AmplitudeFigure] = ()) -> tuple[Path, ...]:

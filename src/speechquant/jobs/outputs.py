@@ -1,0 +1,42 @@
+"""Where tables, figures and transcripts go: a folder of the user's that may hold other files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from speechquant.artifact import is_artifact, storage_error
+from speechquant.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["check_folder"]
+
+
+def check_folder(folder: Path) -> None:
+    """Find out before hours of work whether files can be put into a folder, which is made if it is not there.
+
+    Raises:
+        StorageError: it is a file, belongs to an artifact or a model, or cannot be made or written to.
+    """
+    try:
+        _refuse(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise storage_error(folder, error) from error
+
+
+def _refuse(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder}: is a file; choose a folder")
+    place = folder.resolve()
+    # One file too many anywhere in an artifact, and it can neither be verified nor replaced.
+    home = next((parent for parent in (place, *place.parents) if is_artifact(parent)), None)
+    if home is not None:
+        where = "holds an artifact" if home == place else f"lies in the artifact {home}"
+        raise StorageError(f"{folder}: {where}, which other files would spoil; choose another folder")
+    if (folder / "config.json").is_file():
+        raise StorageError(f"{folder}: holds a model (config.json); choose another folder")
