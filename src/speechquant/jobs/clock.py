@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from speechquant.errors import StorageError
+from speechquant.jobs.outputs import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,17 +66,8 @@ class Clock:
 
     def _keep(self, key: str, found: _Kept) -> None:
         self._kept[key] = found
-        if self._path is None:
-            return
-        partial = self._path.with_name(f".{self._path.name}.partial-{os.getpid()}")
-        try:
-            partial.write_text(json.dumps(self._kept, indent=1) + "\n", encoding="utf-8")
-            partial.replace(self._path)
-        except OSError as error:
-            raise StorageError(f"{self._path}: cannot be written ({error.strerror})") from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
+        if self._path is not None:
+            write_whole(self._path, json.dumps(self._kept, indent=1) + "\n")
 
 
 class Told:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from speechquant.artifact import is_artifact, storage_error
@@ -10,7 +12,7 @@ from speechquant.errors import StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_folder"]
+__all__ = ["check_folder", "write_whole"]
 
 
 def check_folder(folder: Path) -> None:
@@ -27,6 +29,23 @@ def check_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise storage_error(folder, error) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file as UTF-8 such that it is there whole or in its former state, also after a kill.
+
+    Raises:
+        StorageError: disk full or no permission.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        partial.write_bytes(text.encode())
+        partial.replace(path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _refuse(folder: Path) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from speechquant.artifact import storage_error
 from speechquant.errors import RecipeError
-from speechquant.jobs.outputs import check_folder
+from speechquant.jobs.outputs import check_folder, write_whole
 from speechquant.jobs.printable import json_line, printable
 
 if TYPE_CHECKING:
@@ -78,17 +76,7 @@ class TranscriptWriter:
                 sys.stdout.write(prefix + text)
                 sys.stdout.flush()
         elif result.transcript is not None:
-            self._replace(self._folder / f"{self._names[Path(result.name)]}.{self._kind}", text)
-
-    def _replace(self, target: Path, text: str) -> None:
-        partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-        try:
-            partial.write_bytes(text.encode())
-            partial.replace(target)
-        except OSError as error:
-            raise storage_error(target, error) from error
-        finally:
-            partial.unlink(missing_ok=True)
+            write_whole(self._folder / f"{self._names[Path(result.name)]}.{self._kind}", text)
 
 
 def _names(files: Sequence[Path]) -> dict[Path, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -187,6 +188,17 @@ def test_figures_of_an_earlier_run_go(made, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names | {"latency-mine.svg"}
     write(replace(made(), cells=()), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "latency-mine.svg"}
+
+
+def test_files_of_an_earlier_run_are_replaced_whole(made, tmp_path):
+    names = [path.name for path in write(made(), tmp_path)]
+    (tmp_path / "before").mkdir()
+    texts = {name: (tmp_path / name).read_text() for name in names}
+    for name in names:
+        os.link(tmp_path / name, tmp_path / "before" / name)
+    write(made(TURNS), tmp_path)
+    assert {name: (tmp_path / "before" / name).read_text() for name in names} == texts
+    assert all((tmp_path / name).read_text() != text for name, text in texts.items())
 
 
 def test_a_place_that_cannot_be_written_is_one_line(made, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -126,6 +127,19 @@ def scale_of(root, texts):
     ]
     (a, one), (b, two) = ticks[0], ticks[-1]
     return lambda v: one + (np.log(v / a)) * (two - one) / np.log(b / a)
+
+
+def test_files_of_an_earlier_run_are_replaced_whole(written, tmp_path):
+    result, _ = written
+    paths = write(result, tmp_path)
+    (tmp_path / "before").mkdir()
+    texts = {path.name: path.read_text() for path in paths}
+    for path in paths:
+        os.link(path, tmp_path / "before" / path.name)
+    write(replace(result, speeds=Speeds(made_up(dict.fromkeys(TURNS, (7.0, 8.0, 9.0))))), tmp_path)
+    assert {name: (tmp_path / "before" / name).read_text() for name in texts} == texts
+    assert all((tmp_path / name).read_text() != text for name, text in texts.items())
+    assert {path.name for path in tmp_path.iterdir()} == {"before", *texts}
 
 
 def test_the_figure_has_a_point_for_every_median(written):

@@ -17,6 +17,7 @@ from speechquant.jobs.bench.tables import (
     remarks,
     start_grid,
 )
+from speechquant.jobs.outputs import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,11 +51,11 @@ def write(result: BenchResult, folder: str | Path) -> tuple[Path, ...]:
     files["bench.md"] = "\n".join(_lines(result, figures)) + "\n"
     try:
         home.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_whole(home / name, text)
         for old in home.glob("latency*.svg"):
             if _FIGURE.fullmatch(old.name) and old.name not in files:
                 old.unlink()
-        for name, text in files.items():
-            (home / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise storage_error(home, error) from error
     return tuple(home / name for name in files)

@@ -7,7 +7,6 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from speechquant.artifact import storage_error
 from speechquant.jobs.bench.figure import draw_latencies, latency_figure
 from speechquant.jobs.bench.write import markdown
 from speechquant.jobs.comparison.speed_tables import (
@@ -18,6 +17,7 @@ from speechquant.jobs.comparison.speed_tables import (
     speed_notes,
 )
 from speechquant.jobs.comparison.tables import conditions, grids, notes
+from speechquant.jobs.outputs import write_whole
 from speechquant.report.compare import (
     ComparePage,
     LatencyPart,
@@ -68,11 +68,8 @@ def write(result: CompareResult, folder: Path, figures: Sequence[AmplitudeFigure
     if speeds is not None and speeds.headline is not None:
         files["figure2.svg"] = draw_latencies(speeds.measured, 1, latency_labels(speeds))
         files["latency.csv"] = _csv(list(latency_rows(speeds)))
-    try:
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise storage_error(folder, error) from error
+    for name, text in files.items():
+        write_whole(folder / name, text)
     return tuple(folder / name for name in files)
 
 
