@@ -6,22 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
-from typer.testing import CliRunner
-
 import speechquant.jobs.engines
 import speechquant.jobs.export  # noqa: F401 - its module is looked up below
-from speechquant.cli import app
 from speechquant.engines import Coverage
 from speechquant.jobs import EngineExport
-
-
-@pytest.fixture
-def cli():
-    def run(*arguments):
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-    return run
 
 
 def test_export_prints_what_runs_in_float(cli, monkeypatch):

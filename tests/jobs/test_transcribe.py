@@ -212,6 +212,21 @@ def test_no_transcript_overwrites_another(tmp_path, paths):
             assert (tmp_path / f"{path.stem}.txt").read_text() == f"{path}\n"
 
 
+def test_what_is_there_already_is_counted_and_stays(tmp_path):
+    (tmp_path / "a.srt").write_text("corrected")
+    (tmp_path / "b.srt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "c.txt").write_text("of another format")
+    paths = [Path("a.wav"), Path("b.wav"), Path("c.wav")]
+    with pytest.raises(StorageError, match=r"a.srt: is there already \(and 1 more\); .*--overwrite"):
+        TranscriptWriter(paths, "srt", folder=tmp_path)
+    TranscriptWriter(paths[2:], "srt", folder=tmp_path)
+    writer = TranscriptWriter(paths, "srt", folder=tmp_path, overwrite=True)
+    assert (tmp_path / "a.srt").read_text() == "corrected"
+    writer.write(result())
+    assert (tmp_path / "a.srt").read_text().startswith("1\n00:00")
+    assert writer.written == 1
+
+
 def test_transcripts_cannot_command_a_terminal(capsys):
     evil = "one\x1b]0;pwned\x07 \x9b31mtwo\x7f\r"
     path = Path("a\x1b[2J.wav")

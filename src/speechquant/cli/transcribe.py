@@ -24,6 +24,7 @@ Examples:
 
     speechquant transcribe hubert-int8 recordings/ --format srt --output-dir subtitles
 """
+_INTERRUPTED = 130
 
 
 def transcribe(
@@ -36,6 +37,9 @@ def transcribe(
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", "-o", help="Write one file per recording there.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files in --output-dir that are there already.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="Engine that runs an artifact.")] = "onnxruntime",
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
@@ -55,7 +59,7 @@ def transcribe(
     from speechquant.jobs.transcripts import TranscriptWriter
 
     files, progress = find_audio(audio), StderrProgress()
-    writer = TranscriptWriter(files, kind, folder=output_dir)
+    writer = TranscriptWriter(files, kind, folder=output_dir, overwrite=overwrite)
     good = 0
     strict = strict or len(files) == 1
     results = job(
@@ -70,11 +74,18 @@ def transcribe(
         strict=strict,
         progress=progress,
     )
-    for result in results:
-        good += result.transcript is not None
-        if result.problem:
-            progress.note(f"skipped: {result.problem}")
-        writer.write(result)
+    try:
+        for result in results:
+            good += result.transcript is not None
+            if result.problem:
+                progress.note(f"skipped: {result.problem}")
+            writer.write(result)
+    except KeyboardInterrupt:
+        if overwrite or not writer.written:
+            raise
+        done = f"{writer.written} of {len(files)} transcripts are in {output_dir}"
+        progress.note(f"interrupted; {done}; the same command with --overwrite makes all of them again")
+        raise typer.Exit(_INTERRUPTED) from None
     if good < len(files):
         progress.note(f"{len(files) - good} of {len(files)} files were skipped")
     if not good:

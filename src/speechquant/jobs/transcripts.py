@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from speechquant.errors import RecipeError
+from speechquant.errors import RecipeError, StorageError
 from speechquant.jobs.outputs import check_folder, write_whole
 from speechquant.jobs.printable import json_line, printable
 
@@ -48,20 +49,37 @@ class TranscriptWriter:
         files: all that will be written.
         kind: the format.
         folder: made if it is not there; None for standard output.
+        overwrite: replace files that are there already.
+
+    Attributes:
+        written: how many files were written.
 
     Raises:
-        RecipeError: subtitles of several files on standard output.
-        StorageError: the folder is a file, belongs to an artifact or a model, or cannot be written to.
+        RecipeError: subtitles of several files on standard output, or nothing to overwrite there.
+        StorageError: the folder is a file, belongs to an artifact or a model, or cannot be written to; a file of
+            a transcript's name is there already, which may be a reference or corrected by hand.
     """
 
-    def __init__(self, files: Sequence[Path], kind: TranscriptFormat, *, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        kind: TranscriptFormat,
+        *,
+        folder: Path | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.written = 0
         self._folder, self._kind, self._several = folder, kind, len(files) > 1
         self._names = _names(files)
         if folder is None:
+            if overwrite:
+                raise RecipeError("--overwrite needs --output-dir; without it no files are written")
             if kind == "srt" and self._several:
                 raise RecipeError("subtitles of several files need --output-dir")
             return
         check_folder(folder)
+        if not overwrite:
+            self._refuse_existing(folder)
 
     def write(self, result: FileTranscript) -> None:
         """Write one result; a file without transcript appears in JSON on standard output only.
@@ -76,7 +94,20 @@ class TranscriptWriter:
                 sys.stdout.write(prefix + text)
                 sys.stdout.flush()
         elif result.transcript is not None:
-            write_whole(self._folder / f"{self._names[Path(result.name)]}.{self._kind}", text)
+            write_whole(self._target(self._folder, Path(result.name)), text)
+            self.written += 1
+
+    def _refuse_existing(self, folder: Path) -> None:
+        # A link that leads nowhere is something of the user's too.
+        there = [place for path in self._names if os.path.lexists(place := self._target(folder, path))]
+        if there:
+            more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+            raise StorageError(
+                f"{there[0]}: is there already{more}; choose another folder, or replace what is there by --overwrite"
+            )
+
+    def _target(self, folder: Path, path: Path) -> Path:
+        return folder / f"{self._names[path]}.{self._kind}"
 
 
 def _names(files: Sequence[Path]) -> dict[Path, str]:
