@@ -23,6 +23,16 @@ def test_transcribe_into_a_folder(cli, artifact, speech, tmp_path):
     assert (tmp_path / "deep" / "out" / "a.srt").read_text().startswith("1\n00:00:00,000 --> ")
 
 
+def test_a_link_that_leads_nowhere_does_not_stop_its_folder(cli, artifact, speech, tmp_path):
+    link = tmp_path / "b.wav"
+    link.symlink_to(tmp_path / "gone.wav")
+    result = cli("transcribe", artifact, tmp_path)
+    assert (result.exit_code, result.stdout) == (0, f"{speech}\tBAD CAB\n")
+    assert f"skipped: {link}: " in result.stderr
+    assert "1 of 2 files were skipped" in result.stderr
+    failed(cli("transcribe", artifact, speech, link), f"{link}: audio file not found; check the path")
+
+
 def test_a_reference_beside_its_recording_is_not_replaced(cli, artifact, speech, tmp_path, monkeypatch):
     reference = tmp_path / "a.txt"
     reference.write_text("by hand")

@@ -168,6 +168,16 @@ def test_one_name_is_not_a_list_of_letters(artifact, files):
         assert texts(sq.transcribe(artifact, audio)) == WORDS[:1]
 
 
+def test_lists_are_checked_first_but_not_what_folders_hold(artifact, tmp_path):
+    fakes.write_speech(tmp_path / "in" / "a.wav", "ABBA")
+    (tmp_path / "in" / "b.wav").symlink_to(tmp_path / "gone")
+    for audio in ([tmp_path / "in"], [tmp_path / "in", fakes.speech("DAD")]):
+        found = list(sq.transcribe(artifact, audio))
+        assert [bool(result.problem) for result in found[:2]] == [False, True]
+        with pytest.raises(DataError, match="gone: audio file not found"):
+            next(sq.transcribe(artifact, [*audio, tmp_path / "gone"]))
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_bad_ones_in_between(artifact, files, batch):
     bad = [

@@ -17,34 +17,25 @@ if TYPE_CHECKING:
 
     from speechquant.jobs.reading import AudioSource
 
-__all__ = ["find_audio", "find_sources"]
+__all__ = ["AudioFiles", "find_audio", "find_sources"]
 
 
-def find_audio(paths: Iterable[str | Path]) -> list[Path]:
+class AudioFiles(tuple[Path, ...]):
+    """What `find_audio` found. It is not checked again: what a folder holds and is unusable is skipped later."""
+
+    __slots__ = ()
+
+
+def find_audio(paths: Iterable[str | Path]) -> AudioFiles:
     """Audio files in the order given; folders are searched below, in alphabetical order.
 
     Raises:
         DataError: a path does not exist, a folder holds no audio, or no paths were given.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            if not path.exists():
-                raise DataError(f"{path}: audio file not found; check the path")
-            files.append(path)
-            continue
-        below = sorted(
-            Path(folder) / name
-            for folder, _, names in os.walk(path)
-            for name in names
-            if is_audio_name(name) and not name.startswith(".")
-        )
-        if not below:
-            raise DataError(f"{path}: there is no audio file in this folder; check the path")
-        files += below
-    if not files:
+    found = AudioFiles(dict.fromkeys(file for path in paths for file in _files(Path(path))))
+    if not found:
         raise DataError("nothing to transcribe; give audio files or folders")
-    return list(dict.fromkeys(files))
+    return found
 
 
 def find_sources(
@@ -55,19 +46,40 @@ def find_sources(
     Raises:
         DataError: as `find_audio`; for an iterator when it comes to a folder without audio.
     """
+    if isinstance(audio, AudioFiles):
+        return list(audio)
     items = [audio] if isinstance(audio, str | Path | np.ndarray) else audio
     if not isinstance(items, Sequence):
         return _lazily(items)
     if any(isinstance(item, np.ndarray) for item in items):
-        return list(_lazily(items))
+        return [source for item in items for source in _sources(item)]
     return list(find_audio(item for item in items if not isinstance(item, np.ndarray)))
 
 
 def _lazily(items: Iterable[str | Path | NDArray[np.float32]]) -> Iterator[AudioSource]:
     for item in items:
-        if isinstance(item, np.ndarray):
-            yield item
-        elif Path(item).is_dir():
-            yield from find_audio([item])
+        if isinstance(item, np.ndarray) or Path(item).is_dir():
+            yield from _sources(item)
         else:
             yield Path(item)
+
+
+def _sources(item: str | Path | NDArray[np.float32]) -> Sequence[AudioSource]:
+    return [item] if isinstance(item, np.ndarray) else _files(Path(item))
+
+
+def _files(path: Path) -> list[Path]:
+    """A file that was named, or the audio files below a folder, of which nothing but the names is looked at."""
+    if not path.is_dir():
+        if not path.exists():
+            raise DataError(f"{path}: audio file not found; check the path")
+        return [path]
+    below = sorted(
+        Path(folder) / name
+        for folder, _, names in os.walk(path)
+        for name in names
+        if is_audio_name(name) and not name.startswith(".")
+    )
+    if not below:
+        raise DataError(f"{path}: there is no audio file in this folder; check the path")
+    return below

@@ -71,8 +71,8 @@ def transcribe(
     Args:
         target: an artifact, or a float model (see `open_target`).
         audio: audio files, folders that are searched for audio, and mono samples of shape (time,) at the
-            model's sampling rate. The paths of a list are checked before the first is transcribed. An iterator
-            may be endless; it is advanced in the background thread.
+            model's sampling rate. The paths of a list, but not what its folders hold, are checked before the
+            first is transcribed. An iterator may be endless; it is advanced in the background thread.
         engine: runs artifacts.
         threads: CPU threads.
         precision: of what the engine does not compute in 8-bit integers; its choice by default.
