@@ -219,7 +219,9 @@ def test_nothing_there(cli, tmp_path, command):
 
 def test_evaluate_with_nothing_to_evaluate(cli, artifact, tmp_path, speech):
     failed(cli("evaluate", artifact, "--data", tmp_path / "gone"), "gone")
-    failed(cli("evaluate", artifact, "--data", speech.parent), "transcript")
+    untold = cli("evaluate", artifact, "--data", speech.parent)
+    failed(untold, "no transcripts; add .txt files or a column named text")
+    assert "--audio-only" not in untold.stderr
     failed(cli("evaluate", artifact, "--data", speech, "--store", tmp_path / "a.wav" / "x"), "")
 
 

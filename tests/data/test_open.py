@@ -119,7 +119,8 @@ def test_folder_with_and_without_text(tone, tmp_path):
         ("b", "b.wav", None, None),
     ]
     assert facts(open_corpus(tmp_path / "g")) == [("only", "only.mp3", None, None)]
-    refused(tmp_path / "g", "no transcripts.*--audio-only", require_text=True)
+    refused(tmp_path / "g", "no transcripts; .* named text, [a-z, ]*$", require_text=True)
+    refused(tmp_path / "g", "no transcripts.*, or go home$", require_text=True, otherwise="go home")
 
 
 def test_one_file(tone, tmp_path):

@@ -24,8 +24,10 @@ def test_rows_without_text_are_skipped_with_a_reason():
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_no_text_at_all_is_refused(strict):
-    with pytest.raises(DataError, match=r"dev: none of its 2 utterances has a transcript.*--audio-only"):
+    with pytest.raises(DataError, match=r"dev: none of its 2 utterances has a transcript; write them down$"):
         with_text([NONE, BLANK], "dev", strict=strict)
+    with pytest.raises(DataError, match=r"write them down, or go home$"):
+        with_text([NONE, BLANK], "dev", strict=strict, otherwise="go home")
 
 
 def test_strict_refuses_the_first():

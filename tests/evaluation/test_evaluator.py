@@ -144,9 +144,9 @@ def test_bad_utterances_are_skipped_and_counted_also_when_resumed(tmp_path):
         evaluator().transcribe(fakes.Parrot(), named)
 
 
-def test_missing_texts_point_to_audio_only():
+def test_missing_texts_are_refused():
     with pytest.raises(
-        DataError, match=r"evaluation: none of its 3 utterances has a transcript.*--audio-only"
+        DataError, match=r"evaluation: none of its 3 utterances has a transcript; write them down$"
     ):
         evaluator().evaluate(fakes.Parrot(), fakes.corpus(3, text=False))
 

@@ -100,8 +100,17 @@ def test_missing_transcripts_are_noticed_before_any_work(told, role):
     ):
         open_corpora(load_recipe(model="m", output="o", strict=True, **told))
     texts[2].unlink()
-    with pytest.raises(DataError, match="--audio-only"):
+    with pytest.raises(DataError, match=r"transcripts are empty; add them$"):
         open_corpora(load_recipe(model="m", output="o", **told))
+
+
+@pytest.mark.parametrize("minutes", [None, 0.001])
+def test_the_advice_for_missing_transcripts_is_that_of_the_verb(told, minutes):
+    recipe = load_recipe(model="m", output="o", dev_minutes=minutes, **told)
+    for utterance in open_corpora(recipe).dev:
+        utterance.audio.with_suffix(".txt").unlink()
+    with pytest.raises(DataError, match=r"transcript.*, or go home$"):
+        open_corpora(recipe, otherwise="go home")
 
 
 def test_calibration_needs_no_transcripts(told):

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["open_corpus"]
 
 
-def open_corpus(spec: str | Path, *, name: str | None = None, require_text: bool = False) -> Corpus:
+def open_corpus(
+    spec: str | Path, *, name: str | None = None, require_text: bool = False, otherwise: str = ""
+) -> Corpus:
     """Recognise a data set and list its utterances; no audio is decoded.
 
     A single utterance without audio or transcript stays in the list, for `iter_loaded` and `with_text` to skip
@@ -29,6 +31,7 @@ def open_corpus(spec: str | Path, *, name: str | None = None, require_text: bool
             `hf:NAME[:CONFIG]:SPLIT`.
         name: what reports call it; by default the last part of the path, or the whole `hf:` spec.
         require_text: refuse a data set in which nobody wrote down anything.
+        otherwise: what a user without transcripts can do, for that message.
 
     Raises:
         DataError: not found, of no known kind, malformed, empty, with duplicate ids, with no audio file in
@@ -44,7 +47,7 @@ def open_corpus(spec: str | Path, *, name: str | None = None, require_text: bool
     default = str(spec) if str(spec).startswith("hf:") else path.resolve().name
     corpus = Corpus(name or default, tuple(entry.utterance for entry in entries))
     if require_text and not corpus.has_text:
-        _refuse_without_text(corpus, spec)
+        _refuse_without_text(corpus, spec, otherwise)
     return corpus
 
 
@@ -87,10 +90,9 @@ def _check_audio(entries: list[Entry], path: Path) -> None:
     )
 
 
-def _refuse_without_text(corpus: Corpus, spec: str | Path) -> None:
+def _refuse_without_text(corpus: Corpus, spec: str | Path, otherwise: str) -> None:
+    last = f", or {otherwise}" if otherwise else ""
     if any(utterance.text is not None for utterance in corpus):
-        raise DataError(f"{spec}: all transcripts are empty; add them, or use --audio-only to do without")
-    raise DataError(
-        f"{spec}: no transcripts; add .txt files or a column named {', '.join(ALIASES['text'])}, or use "
-        "--audio-only to do without"
-    )
+        raise DataError(f"{spec}: all transcripts are empty; add them{last}")
+    names = ", ".join(ALIASES["text"])
+    raise DataError(f"{spec}: no transcripts; add .txt files or a column named {names}{last}")

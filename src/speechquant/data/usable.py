@@ -55,22 +55,25 @@ def nothing_usable(name: str, skipped: Sequence[Skipped]) -> DataError:
     )
 
 
-def with_text(utterances: Sequence[Utterance], name: str, *, strict: bool) -> tuple[Corpus, list[Skipped]]:
+def with_text(
+    utterances: Sequence[Utterance], name: str, *, strict: bool, otherwise: str = ""
+) -> tuple[Corpus, list[Skipped]]:
     """Divide utterances into those with a transcript, and those that a role which needs one has to skip.
 
     Args:
         utterances: of one role.
         name: what messages call them.
         strict: refuse the first utterance without transcript.
+        otherwise: what a user without transcripts can do, for the message.
 
     Raises:
         DataError: no utterance has a transcript, or with `strict` one has none.
     """
     kept = [utterance for utterance in utterances if utterance.text and not utterance.text.isspace()]
     if utterances and not kept:
+        last = f", or {otherwise}" if otherwise else ""
         raise DataError(
-            f"{name}: none of its {len(utterances)} utterances has a transcript; write them down, or use "
-            "--audio-only to compare with the float model's own transcripts"
+            f"{name}: none of its {len(utterances)} utterances has a transcript; write them down{last}"
         )
     known = {utterance.id for utterance in kept}
     skipped = [

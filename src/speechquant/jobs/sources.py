@@ -61,20 +61,26 @@ def shipped_recipe(model: str) -> Path | None:
     return Path(str(files("speechquant.jobs") / "recipes" / name)) if name else None
 
 
-def resolve_corpus(spec: str, *, name: str | None = None, require_text: bool = False) -> Corpus:
-    """Open a corpus; `demo:calibration`, `demo:dev`, `demo:dev-small` and `demo:test` are built in."""
+def resolve_corpus(
+    spec: str, *, name: str | None = None, require_text: bool = False, otherwise: str = ""
+) -> Corpus:
+    """Open a corpus, see `open_corpus`; `demo:calibration`, `demo:dev`, `demo:dev-small`, `demo:test` are built in."""
     if spec.startswith("demo:"):
         try:
             spec = str(_demo().corpus(spec.removeprefix("demo:")))
         except ValueError as error:
             raise DataError(str(error)) from error
-    return open_corpus(spec, name=name, require_text=require_text)
+    return open_corpus(spec, name=name, require_text=require_text, otherwise=otherwise)
 
 
-def open_corpora(recipe: Recipe) -> Corpora:
+def open_corpora(recipe: Recipe, *, otherwise: str = "") -> Corpora:
     """The recipe's speech, cut to the minutes asked for, with its roles checked to be disjoint.
 
     With `audio_only`, recordings of more than 30 s are cut into utterances first.
+
+    Args:
+        recipe: names the speech.
+        otherwise: what a user without transcripts can do, for messages.
 
     Raises:
         DataError: a data set is not there, or malformed; a role needs transcripts and has none, or with
@@ -88,20 +94,22 @@ def open_corpora(recipe: Recipe) -> Corpora:
         (calibration, dev, test), notes = divide(whole, seed=seed)
     else:
         calibration = _role("calibration", recipe.calibration)
-        dev = _role("dev", recipe.dev, require_text=True)
-        test = _role("test", recipe.test, require_text=True)
+        dev = _role("dev", recipe.dev, require_text=True, otherwise=otherwise)
+        test = _role("test", recipe.test, require_text=True, otherwise=otherwise)
     calibration = _part(calibration, recipe.calibration_minutes, seed)
     dev, test = _part(dev, recipe.dev_minutes, seed), _part(test, recipe.test_minutes, seed)
     if recipe.audio_only is None:
         for corpus in filter(None, (dev, test)):
             # The evaluator would refuse them as well, but only after the calibration.
-            with_text(corpus, corpus.name, strict=recipe.strict)
+            with_text(corpus, corpus.name, strict=recipe.strict, otherwise=otherwise)
     warnings = check_roles(calibration, dev, test, allow_overlap=recipe.allow_overlap)
     return Corpora(calibration, dev, test, (*notes, *warnings))
 
 
-def _role(name: str, spec: str | None, *, require_text: bool = False) -> Corpus:
-    return Corpus(name, ()) if spec is None else resolve_corpus(spec, name=name, require_text=require_text)
+def _role(name: str, spec: str | None, *, require_text: bool = False, otherwise: str = "") -> Corpus:
+    if spec is None:
+        return Corpus(name, ())
+    return resolve_corpus(spec, name=name, require_text=require_text, otherwise=otherwise)
 
 
 def _part(corpus: Corpus, minutes: float | None, seed: int) -> Corpus:

@@ -67,7 +67,7 @@ def quantize(recipe: Recipe, *, progress: Progress | None = None) -> Outcome:
     seconds: dict[str, float] = {}
     check_output(recipe.output)
     set_threads(recipe.threads)
-    corpora = open_corpora(recipe)
+    corpora = open_corpora(recipe, otherwise="use --audio-only to do without")
     model = load_model(resolve_model(recipe.model))
     work = work_folder(recipe.output)
     with EvaluationStore(work / "evaluations.sqlite") as store:
