@@ -170,6 +170,8 @@ def test_empty_manifest(tmp_path, name, content):
         ("m.jsonl", '{"path": "a.wav", "text": ["x"]}\n', "line 1: column 'text' must hold text"),
         ("m.jsonl", '{"path": "a.wav", "seconds": NaN}\n', "must hold seconds"),
         ("m.csv", "path,seconds\na.wav,long\n", "line 2: column 'seconds' must hold seconds, found 'long'"),
+        ("m.csv", "path,text, Text\na.wav,b,c\n", "line 1: 2 columns are named 'text'; rename or remove"),
+        ("m.tsv", "path\tnote\tnote\na.wav\tb\tc\n", "line 1: 2 columns are named 'note'"),
         ("m.csv", "path,text\na.wav,b,c\n", "line 2: 3 columns, the header has 2"),
         ("m.csv", 'path,text\na.wav,"never closed\n', "malformed table"),
         ("m.jsonl", '{"path": "a.wav", "offset": 3.5}\n', "part of a longer file"),
@@ -187,6 +189,12 @@ def test_an_offset_of_zero_is_the_whole_file(tone, tmp_path):
         tmp_path / "m.jsonl", lines({"audio_filepath": "a.wav", "text": "x", "duration": 1, "offset": 0})
     )
     assert open_corpus(path).seconds == 1.0
+
+
+def test_columns_without_a_name_do_not_matter(tone, tmp_path):
+    tone("a.wav")
+    path = write(tmp_path / "m.csv", "path,text,,\na.wav,x,,\n")
+    assert facts(open_corpus(path)) == [("a", "a.wav", "x", None)]
 
 
 def test_duplicate_ids_name_both_lines(tone, tmp_path):
