@@ -35,6 +35,20 @@ def test_what_cannot_be_speech_is_refused(samples, message):
         check_speech(samples, "call 3", maximum_seconds=10)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (50, "0.003 seconds is too short; at least 0.1 are needed"),
+        (1599, "0.0999 seconds is too short; at least 0.1 are needed"),
+        (16_001, "1.0001 seconds is longer than 1; cut it"),
+        (40_000, "2.500 seconds is longer than 1; cut it"),
+    ],
+)
+def test_a_length_is_told_apart_from_the_limit(size, said):
+    with pytest.raises(AudioError, match=f"^call: {said}"):
+        check_speech(np.resize(GOOD, size), "call", maximum_seconds=1)
+
+
 def test_limits_are_inclusive():
     check_speech(GOOD, "one second", minimum_seconds=1.0, maximum_seconds=1.0)
 

@@ -98,6 +98,13 @@ def test_bad_files_are_skipped_with_a_reason(artifact, tmp_path):
         assert "\n" not in result.problem
 
 
+def test_a_file_that_is_a_sample_too_short_says_so(artifact, tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.ones(1599, np.float32) / 2, 16_000)
+    (result,) = transcribe(artifact, [path])
+    assert result.problem == f"{path}: 0.0999 seconds is too short; at least 0.1 are needed"
+
+
 @pytest.mark.parametrize("name", ["empty", "noise", "silent", "short", "zero"])
 def test_strict_refuses_a_bad_file(artifact, tmp_path, name):
     bad_files(tmp_path / "mixed")

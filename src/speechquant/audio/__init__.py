@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechquant.audio.ahead import read_ahead
-from speechquant.audio.check import check_speech, normalise
+from speechquant.audio.check import check_length, check_speech, normalise
 from speechquant.audio.container import is_audio_name
 from speechquant.audio.load import (
     SAMPLING_RATE,
@@ -20,6 +20,7 @@ __all__ = [
     "SAMPLING_RATE",
     "AudioInfo",
     "audio_info",
+    "check_length",
     "check_speech",
     "decode_audio",
     "is_audio_name",

@@ -13,7 +13,9 @@ from speechquant.errors import AudioError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["check_speech", "normalise"]
+__all__ = ["check_length", "check_speech", "normalise"]
+
+_DECIMALS = range(3, 10)
 
 
 def check_speech(
@@ -41,18 +43,31 @@ def check_speech(
         raise AudioError(f"{name}: expected mono samples of shape (time,), got shape {samples.shape}")
     if samples.size == 0:
         raise AudioError(f"{name}: contains no samples (0 seconds)")
-    seconds = samples.size / sampling_rate
-    if seconds < minimum_seconds:
-        raise AudioError(
-            f"{name}: {seconds:.3f} seconds is too short; at least {minimum_seconds:g} are needed"
-        )
-    if maximum_seconds is not None and seconds > maximum_seconds:
-        raise AudioError(
-            f"{name}: {seconds:.1f} seconds is longer than {maximum_seconds:g}; cut it into shorter pieces"
-        )
+    check_length(samples.size / sampling_rate, name, minimum=minimum_seconds, maximum=maximum_seconds)
     check_samples(samples, name, sampling_rate)
     if not samples.any():
         raise AudioError(f"{name}: is silent (all samples are zero)")
+
+
+def check_length(seconds: float, name: str, *, minimum: float, maximum: float | None = None) -> None:
+    """Raise if audio is too short or too long.
+
+    Raises:
+        AudioError: says how long it is, with as many decimals as tell it from the limit.
+    """
+    if seconds < minimum:
+        raise AudioError(
+            f"{name}: {_apart(seconds, minimum)} seconds is too short; at least {minimum:g} are needed"
+        )
+    if maximum is not None and seconds > maximum:
+        raise AudioError(
+            f"{name}: {_apart(seconds, maximum)} seconds is longer than {maximum:g}; cut it into shorter pieces"
+        )
+
+
+def _apart(seconds: float, limit: float) -> str:
+    texts = (f"{seconds:.{decimals}f}" for decimals in _DECIMALS)
+    return next((text for text in texts if float(text) != limit), str(seconds))
 
 
 def normalise(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from speechquant.audio import check_length
 from speechquant.decoding import LongTranscript, Recording, transcribe_recordings
 from speechquant.errors import AudioError, DataError, MissingExtraError, RecipeError
 from speechquant.jobs.progress import Silent
@@ -133,10 +134,7 @@ class _Sourced(Recording):
             AudioError: also if the recording is too short, or silent from beginning to end.
         """
         name, found = self.source.name, self.result()
-        if found.seconds < SHORTEST_SECONDS:
-            raise AudioError(
-                f"{name}: {found.seconds:.3f} seconds is too short; at least {SHORTEST_SECONDS:g} are needed"
-            )
+        check_length(found.seconds, name, minimum=SHORTEST_SECONDS)
         if not self.sound:
             raise AudioError(f"{name}: is silent (all samples are zero)")
         return found
