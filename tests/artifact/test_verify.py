@@ -191,7 +191,7 @@ def test_an_engine_manifest_that_is_wrong(folder, change, text):
 
 def test_no_engine_files(folder):
     (folder / "onnx" / "engine.json").unlink()
-    assert any("engine.json" in p for p in verify_artifact(folder).problems)
+    assert any("no engine.json; fetch the artifact again" in p for p in verify_artifact(folder).problems)
 
 
 def test_checks_are_announced_in_order(folder):

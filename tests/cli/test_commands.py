@@ -196,7 +196,10 @@ BAD_ARTIFACTS = {
         lambda f: edit(f, "quantization.json", lambda v: v.update(format_version=9)),
         "another format version",
     ),
-    "no engine": (lambda f: (f / "onnx" / "engine.json").unlink(), "engine.json"),
+    "no engine": (
+        lambda f: (f / "onnx" / "engine.json").unlink(),
+        "copy has no engine.json; fetch the artifact again, or run",
+    ),
     "no graph": (lambda f: (f / "onnx" / "model.onnx").unlink(), "model.onnx"),
     "altered graph": (lambda f: (f / "onnx" / "model.onnx").write_bytes(b"\x08" * 99), "model.onnx"),
     "no vocabulary": (lambda f: (f / "vocab.json").unlink(), "vocab"),

@@ -12,7 +12,7 @@ import soundfile
 from speechquant.artifact import ArtifactContents, load_artifact, save_artifact, verify_artifact
 from speechquant.engines import load_recognizer
 from speechquant.engines.export import export_onnx
-from speechquant.errors import EngineError, MissingExtraError, StorageError
+from speechquant.errors import ArtifactError, EngineError, MissingExtraError, StorageError
 from speechquant.jobs import evaluate, export, inspect, load, transcribe
 from speechquant.models import load_model
 from speechquant.models.random import random_model
@@ -123,6 +123,17 @@ def test_another_engine_goes_into_a_folder_of_its_own(made, exported):
     assert found.coverage == found.exports["openvino"]
     assert found.exports["openvino"].int8 == found.exports["onnxruntime"].total
     assert {row.runs for row in found.rows} == {"int8"}
+
+
+def test_an_artifact_without_its_engine_files_is_mended_by_an_export(made, tmp_path):
+    shutil.copytree(made()[0].folder, tmp_path / "art")
+    (tmp_path / "art" / "onnx" / "engine.json").unlink()
+    with pytest.raises(
+        ArtifactError, match=r"art has no engine.json; fetch .* or run `speechquant export` on it"
+    ):
+        load(tmp_path / "art")
+    export(tmp_path / "art", engine="onnxruntime")
+    assert verify_artifact(tmp_path / "art").problems == ()
 
 
 def test_both_engines_hear_the_same(exported):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechquant.decoding import load_vocabulary
-from speechquant.engines.manifest import MANIFEST_NAME, Manifest
+from speechquant.engines.manifest import MANIFEST_NAME, Manifest, missing_manifest
 from speechquant.engines.options import EngineOptions
-from speechquant.errors import ArtifactError, EngineError, MissingExtraError
+from speechquant.errors import EngineError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ def find_export(folder: str | Path, engine: str) -> tuple[Path, Manifest]:
         if manifest.dialect == engine:
             return place, manifest
     if not found:
-        raise ArtifactError(f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote")
+        raise missing_manifest(folder)
     others = ", ".join(sorted({manifest.dialect for manifest in found.values()}))
     raise EngineError(
         f"{folder} was exported for {others}, not for {engine}; "

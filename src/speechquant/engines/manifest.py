@@ -16,7 +16,7 @@ from speechquant.errors import ArtifactError, StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MANIFEST_NAME", "Coverage", "EngineFile", "Manifest", "OperatorRecord"]
+__all__ = ["MANIFEST_NAME", "Coverage", "EngineFile", "Manifest", "OperatorRecord", "missing_manifest"]
 
 MANIFEST_NAME = "engine.json"
 _FORMAT = 1
@@ -147,7 +147,7 @@ class Manifest:
         """
         path = folder / MANIFEST_NAME
         if not path.exists():
-            raise ArtifactError(f"{folder} has no {MANIFEST_NAME}; give a folder that an export wrote")
+            raise missing_manifest(folder)
         content = read_json(path, fault=ArtifactError, advice=_AGAIN)
         version = content.pop("format", None)
         if version != _FORMAT:
@@ -160,3 +160,10 @@ class Manifest:
             where = " at " + ".".join(str(part) for part in detail["loc"]) if detail["loc"] else ""
             message = " ".join(detail["msg"].split())
             raise ArtifactError(f"{path} is damaged{where} ({message}); {_AGAIN}") from error
+
+
+def missing_manifest(folder: str | Path) -> ArtifactError:
+    """The error for an artifact, or a folder of engine files, that is not complete."""
+    return ArtifactError(
+        f"{folder} has no {MANIFEST_NAME}; fetch the artifact again, or run `speechquant export` on it"
+    )
