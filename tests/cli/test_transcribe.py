@@ -33,6 +33,14 @@ def test_a_link_that_leads_nowhere_does_not_stop_its_folder(cli, artifact, speec
     failed(cli("transcribe", artifact, speech, link), f"{link}: audio file not found; check the path")
 
 
+def test_a_newline_in_a_name_makes_no_line_of_its_own(cli, artifact, tmp_path):
+    fakes.write_speech(tmp_path / "a\nb.wav", "BAD CAB")
+    (tmp_path / "c\nd.wav").write_bytes(b"")
+    result = cli("transcribe", artifact, tmp_path)
+    assert result.stdout == f"{tmp_path}/a\\nb.wav\tBAD CAB\n"
+    assert [line for line in result.stderr.splitlines() if f"skipped: {tmp_path}/c\\nd.wav: " in line]
+
+
 def test_a_reference_beside_its_recording_is_not_replaced(cli, artifact, speech, tmp_path, monkeypatch):
     reference = tmp_path / "a.txt"
     reference.write_text("by hand")

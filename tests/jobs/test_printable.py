@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-from speechquant.jobs.printable import json_line, printable
+from speechquant.jobs.printable import json_line, one_line, printable
 
 
 def test_only_control_characters_go_and_tab_and_newline_stay():
@@ -12,6 +12,10 @@ def test_only_control_characters_go_and_tab_and_newline_stay():
     assert {c for c in every if unicodedata.category(c) == "Cc"} - set(kept) == set(every) - set(kept)
     assert {c for c in kept if unicodedata.category(c) == "Cc"} == {"\t", "\n"}
     assert printable("naïve Ωmega 音") == "naïve Ωmega 音"
+
+
+def test_a_name_is_one_line():
+    assert one_line("a\tb\nc\x1b\r.wav") == r"a\tb\nc.wav"
 
 
 def test_json_is_the_same_and_readable():

@@ -54,6 +54,7 @@ def transcribe(
     """Run the job; the help text is `_HELP`."""
     from speechquant.cli.progress import StderrProgress
     from speechquant.errors import AudioError
+    from speechquant.jobs.printable import one_line
     from speechquant.jobs.recordings import find_audio
     from speechquant.jobs.transcribe import transcribe as job
     from speechquant.jobs.transcripts import TranscriptWriter
@@ -78,7 +79,7 @@ def transcribe(
         for result in results:
             good += result.transcript is not None
             if result.problem:
-                progress.note(f"skipped: {result.problem}")
+                progress.note(one_line(f"skipped: {result.problem}"))
             writer.write(result)
     except KeyboardInterrupt:
         if overwrite or not writer.written:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["json_line", "printable"]
+__all__ = ["json_line", "one_line", "printable"]
 
 # C0 without tab and newline, delete, C1: all that can begin a command to a terminal.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -15,6 +15,11 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def printable(text: str) -> str:
     """The text without control characters other than tab and newline."""
     return _CONTROLS.sub("", text)
+
+
+def one_line(text: str) -> str:
+    """As `printable`, with tab and newline, which may stand in the name of a file, escaped."""
+    return printable(text.replace("\t", "\\t").replace("\n", "\\n"))
 
 
 def json_line(values: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from speechquant.errors import RecipeError, StorageError
 from speechquant.jobs.outputs import check_folder, write_whole
-from speechquant.jobs.printable import json_line, printable
+from speechquant.jobs.printable import json_line, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ class TranscriptWriter:
         text = f"{format_transcript(result, self._kind)}\n"
         if self._folder is None:
             if result.transcript is not None or self._kind == "json":
-                prefix = printable(f"{result.name}\t") if self._several and self._kind == "txt" else ""
+                prefix = f"{one_line(result.name)}\t" if self._several and self._kind == "txt" else ""
                 sys.stdout.write(prefix + text)
                 sys.stdout.flush()
         elif result.transcript is not None:
