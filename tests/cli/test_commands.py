@@ -304,6 +304,16 @@ def test_a_reader_that_goes_away(artifact, speech):
         assert process.stderr.read() == ""
 
 
+def opened(pipe):
+    """A writing end of a pipe, as soon as somebody waits at the other one."""
+    for _ in range(600):
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nobody reads {pipe}")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_an_interrupt_from_outside(artifact, tmp_path):
     pipe = tmp_path / "endless.wav"
@@ -317,9 +327,10 @@ def test_an_interrupt_from_outside(artifact, tmp_path):
         # A shell that starts the tests in the background has them ignore interrupts, children too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
-        time.sleep(2)  # the program is importing, or waits for somebody to write into the pipe
+        writer = opened(pipe)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
+    os.close(writer)
     assert process.returncode == 130
     assert stderr == "interrupted; run the same command again to go on\n"
 
