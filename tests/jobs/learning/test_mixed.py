@@ -88,7 +88,14 @@ def agrees(place, metrics):
         ("--average-bits", "3.5"),
         ("--average-bits", "3.5", "--weight-granularity", "group", "--weight-group", "32"),
         ("--average-bits", "3.2", "--code", "entropy", "--weight-granularity", "tensor"),
-        ("--average-bits", "3.5", "--activation-bits", "8"),
+        # At most 6 bits, whose products no processor cuts off.
+        (
+            "--average-bits",
+            "3.5",
+            "--activation-bits",
+            "8",
+            *(f"--candidates={bits}" for bits in (2, 3, 4, 6)),
+        ),
     ],
     ids=["channel", "group", "entropy", "int8"],
 )

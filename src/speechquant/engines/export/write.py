@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export_onnx"]
 
 _IR_VERSION = 10
+_ZERO_POINTS = {"QuantizeLinear": 2, "DequantizeLinear": 2, "MatMulInteger": 3}
 _PRODUCER = "speechquant"
 
 
@@ -139,21 +140,22 @@ def _tidy(model: ir.Model, rules: Dialect) -> None:
 
 
 def _part_zero_points(graph: ir.Graph) -> None:
-    """A zero point of its own for every dequantized weight.
+    """A zero point of its own for every operator that reads an int8 one.
 
     ONNX Runtime (1.31) does not load a file in which several share one, when it is to take its exact products.
     """
     taken = set()
     for node in graph:
-        zero = node.inputs[2] if node.op_type == "DequantizeLinear" and len(node.inputs) > 2 else None  # noqa: PLR2004
-        if zero is None or zero.const_value is None or not len(zero.const_value.shape):
+        place = _ZERO_POINTS.get(node.op_type, len(node.inputs))
+        zero = node.inputs[place] if place < len(node.inputs) else None
+        if zero is None or zero.const_value is None or zero.dtype != ir.DataType.INT8:
             continue
         if zero.name in taken:
             name = f"{node.name}/zero_point"
             tensor = ir.tensor(zero.const_value.numpy(), name=name)
             own = ir.Value(name=name, shape=zero.shape, type=zero.type, const_value=tensor)
             graph.register_initializer(own)
-            node.replace_input_with(2, own)
+            node.replace_input_with(place, own)
         taken.add(zero.name)
 
 
