@@ -95,7 +95,7 @@ def measured(name: str, folder: Path, threads: int) -> dict[str, Any]:
             rows[key]["p_value"] = reference.compare(value).p_value
         if key in SYSTEMS:
             heard = [
-                [run.transcripts[name].ids for name in reference.transcripts] for run in (simulated, value)
+                [said(run.transcripts[name]) for name in reference.transcripts] for run in (simulated, value)
             ]
             rows[key]["agreement"] = token_agreement(*heard)
     return {"words": reference.errors.words, "rows": rows, "ms": times}
