@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from speechquant.jobs.outputs import write_whole
 
@@ -15,14 +15,23 @@ if TYPE_CHECKING:
 
     from speechquant.jobs.progress import Advance, Progress
 
-__all__ = ["Clock", "Told"]
+__all__ = ["Clock", "Saved", "Told"]
+
+
+class Saved(Protocol):
+    """To be called whenever the results of a step so far are kept."""
+
+    def __call__(self, done: float | None = None) -> None:
+        """So much is `done`; without it, more than at the last call."""
+        ...
 
 
 class _Kept(NamedTuple):
-    """Seconds of a step so far, and whether it was finished."""
+    """Seconds of a step so far, whether it was finished, and how much of it was done, -1 where nobody said."""
 
     seconds: float
     finished: bool
+    done: float = -1.0
 
 
 class Clock:
@@ -30,8 +39,8 @@ class Clock:
 
     A step that keeps its results goes on where it was when the job is started again, and so do its seconds, under a
     key: those of what was kept before an interruption are added, and a step that was finished stays at what it took,
-    however soon its results are found again. As with the updates of a training, what is lost is not counted. A step
-    without a key begins anew each time.
+    however soon its results are found again. As with the updates of a training, what is lost is not counted, nor what
+    is repeated on the way to where the step was. A step without a key begins anew each time.
 
     Args:
         path: file of the seconds; None keeps them for this run alone.
@@ -43,18 +52,28 @@ class Clock:
         self._kept = {} if path is None else _load(path)
 
     @contextmanager
-    def timed(self, step: str, key: str | None = None) -> Iterator[Callable[[], None]]:
+    def timed(self, step: str, key: str | None = None) -> Iterator[Saved]:
         """Time a block, which is given a function to call whenever its results so far are kept.
+
+        Where the block says how much is done, as with every report of its progress, all but the first report of as
+        much tells nothing new; what led to as much as was kept before an interruption is not counted once more.
 
         Raises:
             StorageError: the file cannot be written.
         """
         start = perf_counter()
         before = self._kept.get(key or "", _Kept(0.0, finished=False))
+        latest = -1.0
 
-        def saved() -> None:
-            if key is not None and not before.finished:
-                self._keep(key, _Kept(before.seconds + perf_counter() - start, finished=False))
+        def saved(done: float | None = None) -> None:
+            nonlocal start, latest
+            if key is None or before.finished or (done is not None and done <= latest):
+                return
+            latest = latest if done is None else done
+            if done is not None and done <= before.done:
+                start = perf_counter()
+            else:
+                self._keep(key, _Kept(before.seconds + perf_counter() - start, finished=False, done=latest))
 
         yield saved
         whole = perf_counter() - start
@@ -75,10 +94,10 @@ class Told:
 
     Args:
         listener: hears of everything.
-        tell: is called with every report.
+        tell: is called with how much is done.
     """
 
-    def __init__(self, listener: Progress, tell: Callable[[], None]) -> None:
+    def __init__(self, listener: Progress, tell: Callable[[float], None]) -> None:
         self._listener = listener
         self._tell = tell
 
@@ -88,7 +107,7 @@ class Told:
         with self._listener.stage(title) as advance:
 
             def told(done: float, total: int, what: str = "") -> None:
-                self._tell()
+                self._tell(done)
                 advance(done, total, what)
 
             yield told
@@ -103,7 +122,8 @@ def _load(path: Path) -> dict[str, _Kept]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return {
-            key: _Kept(float(seconds), finished=bool(finished)) for key, (seconds, finished) in kept.items()
+            key: _Kept(float(seconds), bool(finished), *map(float, done))
+            for key, (seconds, finished, *done) in kept.items()
         }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -55,6 +56,36 @@ def test_what_was_kept_before_an_interruption_counts(spend, tmp_path):
         assert again.seconds == {"step": expected}
 
 
+def test_what_leads_to_where_a_step_was_is_counted_once(spend, tmp_path):
+    """A step of six reports, with two seconds before each; the last work before an interruption is lost."""
+    path = tmp_path / "seconds.json"
+    for stop in (0, 3, 3, 4, None):
+        found = Clock(path)
+        with suppress(KeyboardInterrupt), found.timed("step", "key") as saved:
+            spend(20)
+            for done in range(6):
+                saved(done)
+                # The same once more says nothing new.
+                spend(1)
+                saved(done)
+                if done == stop:
+                    raise KeyboardInterrupt
+                spend(1)
+        # What is kept has the reports up to the one of the stop, and no work behind it.
+        kept = json.loads(path.read_text())["key"][0]
+        assert kept == 20 + 2 * (6 if stop is None else stop)
+    assert found.seconds == {"step": 32}
+
+
+def test_seconds_of_an_earlier_version_are_read(spend, tmp_path):
+    (tmp_path / "seconds.json").write_text('{"key": [5.0, false]}')
+    found = Clock(tmp_path / "seconds.json")
+    with found.timed("step", "key") as saved:
+        spend(2)
+        saved(0)
+    assert found.seconds == {"step": 7}
+
+
 @pytest.mark.parametrize("damage", ["", "[1]", '{"key": 3}', '{"key": ["x", true]}'])
 def test_a_damaged_file_is_no_file(spend, tmp_path, damage):
     path = tmp_path / "seconds.json"
@@ -98,7 +129,7 @@ class Stops(Silent):
 
 
 def test_a_job_that_was_interrupted_says_what_it_really_took(spend, corpora, tiny, tmp_path, monkeypatch):
-    divergence, solve = Speech.divergence_with, rounding_run._solve
+    divergence, solve, passages = Speech.divergence_with, rounding_run._solve, rounding_run.passages
 
     def measured(*arguments):
         spend(7)
@@ -108,8 +139,13 @@ def test_a_job_that_was_interrupted_says_what_it_really_took(spend, corpora, tin
         spend(3)
         return solve(*arguments, **settings)
 
+    def prepared(*arguments):
+        spend(50)
+        return passages(*arguments)
+
     monkeypatch.setattr(Speech, "divergence_with", measured)
     monkeypatch.setattr(rounding_run, "_solve", rounded)
+    monkeypatch.setattr(rounding_run, "passages", prepared)
     settings = {
         "method": "allocate",
         "probe_utterances": 1,
@@ -125,9 +161,10 @@ def test_a_job_that_was_interrupted_says_what_it_really_took(spend, corpora, tin
     whole = run("whole").metrics
     took = {step: whole["seconds"][step] for step in ("sensitivities", "round weights")}
     assert took["sensitivities"] >= 2 * 7 * 10
-    assert took["round weights"] >= 3 * 10
+    # What the calibration speech takes is kept by nobody.
+    assert took["round weights"] >= 50 + 3 * 10
     assert whole["compression_seconds"] == sum(took.values())
-    for stop in (("sensitivities", 2), ("sensitivities", 5), ("round weights", 4)):
+    for stop in (("sensitivities", 2), ("sensitivities", 5), ("round weights", 0), ("round weights", 4)):
         with pytest.raises(KeyboardInterrupt):
             run("parts", Stops(*stop))
     parts = run("parts").metrics

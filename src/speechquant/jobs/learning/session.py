@@ -31,12 +31,13 @@ from speechquant.learn.training import (
 from speechquant.simulation import quantized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from accelerate import Accelerator
 
     from speechquant.data import Skipped
+    from speechquant.jobs.clock import Saved
     from speechquant.jobs.learn_recipe import LearnRecipe
     from speechquant.jobs.learning.roles import Roles
     from speechquant.jobs.progress import Progress
@@ -127,9 +128,9 @@ class Session:
     def __post_init__(self) -> None:
         first = self.accelerator.is_main_process
         self._clock = Clock(work_folder(self.recipe.output) / SECONDS if first else None)
-        self._reported: Callable[[], None] | None = None
+        self._reported: Saved | None = None
         self._rounds = 0
-        self.progress = Told(self.progress, lambda: self._reported() if self._reported else None)
+        self.progress = Told(self.progress, lambda done: self._reported(done) if self._reported else None)
         supported = getattr(self.model.module, "supports_gradient_checkpointing", False)
         if self.recipe.gradient_checkpointing and not supported:
             raise RecipeError(
@@ -156,7 +157,7 @@ class Session:
         return self._clock.seconds
 
     @contextmanager
-    def timed(self, step: str, key: str | None = None) -> Iterator[Callable[[], None]]:
+    def timed(self, step: str, key: str | None = None) -> Iterator[Saved]:
         """Add what the block takes to the seconds of a step, as `Clock.timed` does; some steps have their own key."""
         reports = step in _REPORT_WHAT_IS_KEPT
         if reports:
