@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from speechquant.errors import RecipeError
@@ -30,13 +31,16 @@ class Budget:
 
     def file_bytes(self, float_bytes: int) -> int | None:
         """The largest file, None where bits are counted."""
-        if self.megabytes is not None:
-            return int(self.megabytes * 1e6)
-        return None if self.ratio is None else int(float_bytes / self.ratio)
+        if self.average_bits is not None:
+            return None
+        most = float_bytes / self.ratio if self.ratio is not None else 1e6 * (self.megabytes or 0.0)
+        # 1.001 * 1e6 is a little less than 1001000.
+        return int(round(most, 3))
 
     def impossible(self, smallest: int, float_bytes: int) -> RecipeError:
-        """What to say where even the smallest file is too large."""
-        reached = f"the smallest file has {smallest / 1e6:.3f} MB, a ratio of {float_bytes / smallest:.2f}"
+        """What to say where even the smallest file is too large; both numbers are possible as they are written."""
+        megabytes, ratio = math.ceil(smallest / 1000) / 1000, math.floor(100 * float_bytes / smallest) / 100
+        reached = f"the smallest file has {megabytes:.3f} MB, a ratio of {ratio:.2f}"
         return RecipeError(f"{self} is not possible; {reached}")
 
     def __str__(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Room", "room_of", "settled", "stored", "uniform_bits", "with_margin"]
 
 # Weights are still to be trained or rounded, after which entropy coding may gain a little less.
-_MARGIN = 0.01
+_SHARE = Fraction(99, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,13 @@ def room_of(
     fewest = {m.site.module: min(m.bytes, key=lambda bits, m=m: m.bytes[bits]) for m in matrices}  # type: ignore[misc]
     smallest = file_size(candidates.table(fewest))
     fixed = smallest - sum(m.bytes[fewest[m.site.module]] for m in matrices)
-    limit = int((1 - _MARGIN) * (most - fixed))
+    limit = math.floor(_SHARE * (most - fixed))
     if smallest - fixed > limit:
-        raise budget.impossible(smallest, float_bytes(model))
+        raise budget.impossible(fixed + math.ceil((smallest - fixed) / _SHARE), float_bytes(model))
     return Room(limit, in_bytes=True)
 
 
-def with_margin(budget: Budget, share: float = 1 - _MARGIN) -> Budget:
+def with_margin(budget: Budget, share: float = float(_SHARE)) -> Budget:
     """A share of a budget in bytes, 1 % less by default; bits are what they are."""
     if budget.average_bits is not None:
         return budget
