@@ -19,6 +19,7 @@ from speechquant.learn.training import (
     Speech,
     Student,
     Trainer,
+    loop,
     optimizer_of,
     processes,
     targets_of,
@@ -265,6 +266,35 @@ def test_an_evaluation_that_is_made_again_stands_once(run, tmp_path):
     (tmp_path / "run" / "history.jsonl").write_text('{"step": 0, "dev": {"wer": 50.0}, "seconds": 1.0}\n')
     run(scores=[50, 40, 30])
     assert [row["step"] for row in history(tmp_path, "run") if "dev" in row] == [0, 2, 4]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing more is written."""
+
+
+def test_an_evaluation_whose_checkpoint_was_not_finished_stands_once(run, tmp_path, monkeypatch):
+    run(folder="whole", scores=[50, 40, 30])
+
+    def ctrl_c():
+        yield 50
+        raise KeyboardInterrupt
+
+    # During the evaluation behind the second update, which is made again,
+    with pytest.raises(KeyboardInterrupt):
+        run(scores=ctrl_c())
+
+    def kill(*_):
+        raise Killed
+
+    # but for its checkpoint.
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", kill)
+        with pytest.raises(Killed):
+            run(scores=[40])
+    assert [row["step"] for row in history(tmp_path, "run") if "dev" in row] == [0, 2]
+    _, outcome = run(scores=[40, 30])
+    assert history(tmp_path, "run") == history(tmp_path, "whole")
+    assert (outcome.steps, outcome.best_step, outcome.best_wer) == (4, 4, 30)
 
 
 def test_a_step_without_usable_speech_is_left_out_and_says_so(run, tmp_path, monkeypatch):

@@ -142,15 +142,29 @@ def test_a_history_that_goes_on_drops_what_will_be_repeated(tmp_path):
     path = tmp_path / "history.jsonl"
     history = History(path)
     for step in range(1, 6):
-        history.add(step=step, loss=float(step))
-    history.add(step=5, loss=math.nan)
+        history.add(step=step, learning_rate=float(step))
+    history.add(step=5, learning_rate=math.nan)
     assert [row["step"] for row in History(path, step=3).rows()] == [1, 2, 3]
     with path.open("a") as file:
         file.write('{"step": 4, "lo')
     assert [row["step"] for row in read_history(path)] == [1, 2, 3]
     assert len(History(path, step=9).rows()) == 3
-    assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "loss": 3.0}
-    assert History(path, step=-1).rows() == ()
+    assert json.loads(path.read_text().splitlines()[-1]) == {"step": 3, "learning_rate": 3.0}
+    assert History(path).rows() == ()
+
+
+@pytest.mark.parametrize(("evaluated", "kept"), [(-1, []), (0, [0]), (2, [0, 2]), (3, [0, 2, 3])])
+def test_a_history_keeps_evaluations_that_were_finished(tmp_path, evaluated, kept):
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    for step in range(4):
+        if step:
+            history.add(step=step, learning_rate=0.1)
+        if step != 1:
+            history.add(step=step, bits={"a": 2}) if step == 2 else history.add(step=step, dev={"wer": 9})
+    rows = History(path, step=3, evaluated=evaluated).rows()
+    assert [row["step"] for row in rows if "learning_rate" in row] == [1, 2, 3]
+    assert [row["step"] for row in rows if "learning_rate" not in row] == kept
 
 
 def test_only_matrices_decay_and_steps_have_their_own_rate():

@@ -2,7 +2,7 @@
 
 from speechquant.learn.training.data import Batch, Example, Speech, collate, micro_batches
 from speechquant.learn.training.history import History, read_history
-from speechquant.learn.training.loop import Plan, Search, Trained, Trainer
+from speechquant.learn.training.loop import VERSION, Plan, Search, Trained, Trainer
 from speechquant.learn.training.objective import CTC, Outputs, Task, TeacherForcing, divergence, task_of
 from speechquant.learn.training.optimizer import optimizer_of, set_learning_rates
 from speechquant.learn.training.processes import processes
@@ -13,6 +13,7 @@ from speechquant.learn.training.targets import BPETargets, CTCTargets, Targets, 
 
 __all__ = [
     "CTC",
+    "VERSION",
     "BPETargets",
     "Batch",
     "CTCTargets",

@@ -14,21 +14,26 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "read_history"]
 
+_RATE = "learning_rate"
+"""What lines of updates have, and those of evaluations do not."""
+
 
 class History:
     """A file that grows by a line per update and per evaluation; a run that goes on cuts what it will repeat.
 
     Args:
         path: the file.
-        step: updates that are finished; later lines are dropped. -1 begins anew; line 0 is the evaluation before them.
+        step: updates that are finished; lines of later ones are dropped.
+        evaluated: the update behind which the last finished evaluation was; lines of later ones are dropped. That of
+            0 is before all updates, and with -1 there was none.
 
     Raises:
         StorageError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, step: int = 0) -> None:
+    def __init__(self, path: Path, *, step: int = 0, evaluated: int = -1) -> None:
         self.path = path
-        kept = [row for row in read_history(path) if row["step"] <= step]
+        kept = [row for row in read_history(path) if row["step"] <= (step if _RATE in row else evaluated)]
         self._write("".join(_line(row) for row in kept), mode="w")
 
     def add(self, **row: Any) -> None:

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from speechquant.learn.training.student import Student
     from speechquant.metrics import WordErrors
 
-__all__ = ["Plan", "Search", "Trained", "Trainer"]
+__all__ = ["VERSION", "Plan", "Search", "Trained", "Trainer"]
+
+VERSION = 2
+"""Raise it with every change after which the same settings train other weights; older checkpoints are not used."""
 
 CHECKPOINT, BEST, HISTORY = "checkpoint.safetensors", "best.safetensors", "history.jsonl"
 
@@ -165,25 +168,28 @@ class Trainer:
             KeyboardInterrupt: after a checkpoint was written.
         """
         self._parallel = self._accelerator.prepare(self._student)
-        self._position = position = self._resume()
-        done = position.step if position.evaluated >= 0 else -1
-        self._history = History(self._folder / HISTORY, step=done) if self._first else None
+        self._position = found = self._resume()
+        path = self._folder / HISTORY
+        self._history = History(path, step=found.step, evaluated=found.evaluated) if self._first else None
         total, first = self._plan.schedule.steps, self._plan.first
-        with closing(self._speech.steps(first + position.step, first + total)) as steps:
+        with closing(self._speech.steps(first + found.step, first + total)) as steps:
             try:
-                while not self._finished(position := self._judged(self._position)):
-                    position = self._update(position, next(steps))
-                    self._on_step(position.step, total, self._loss, self._dev)
+                self._judge()
+                while not self._finished:
+                    self._update(next(steps))
+                    self._report()
+                    self._judge()
             except KeyboardInterrupt:
-                self._save(self._position)
+                self._save()
                 raise
         self._accelerator.wait_for_everyone()
+        end = self._position
         if self._plan.judge_from is None:
-            return Trained(position.step, position.step, None)
+            return Trained(end.step, end.step, None)
         load_tensors(self._student, self._best_tensors())
-        self._begin(position.best_step)
-        assert position.best is not None
-        return Trained(position.step, position.best_step, position.best)
+        self._begin(end.best_step)
+        assert end.best is not None
+        return Trained(end.step, end.best_step, end.best)
 
     @property
     def _first(self) -> bool:
@@ -203,26 +209,30 @@ class Trainer:
         if self._search is not None:
             self._search.begin(step)
 
-    def _finished(self, position: Position) -> bool:
-        patience = self._plan.patience
+    @property
+    def _finished(self) -> bool:
+        patience, position = self._plan.patience, self._position
         return position.step >= self._plan.schedule.steps or (0 < patience <= position.stale)
 
-    def _update(self, position: Position, examples: list[Example]) -> Position:
+    def _report(self) -> None:
+        self._on_step(self._position.step, self._plan.schedule.steps, self._loss, self._dev)
+
+    def _update(self, examples: list[Example]) -> None:
         """One update of the weights from the gradients of all examples of all processes."""
-        start = time.perf_counter()
-        set_learning_rates(self._optimizer, self._plan.schedule.factor(position.step))
-        self._begin(position.step)
+        start, step = time.perf_counter(), self._position.step
+        set_learning_rates(self._optimizer, self._plan.schedule.factor(step))
+        self._begin(step)
         counts = self._accelerator.gather(self._number(len(examples)))
         sums, norm, again = self._number(*[0.0] * len(self._student.parts)), 0.0, False
         # A process without examples would keep the others waiting, so that all leave out such a step.
         if heard := bool((counts > 0).all()):
             share = float(counts.sum()) / len(counts)
-            sums, norm = self._gradients(position.step, examples, share=share), self._clipped_norm()
+            sums, norm = self._gradients(step, examples, share=share), self._clipped_norm()
             if again := not math.isfinite(norm):
                 # An update follows from its number: what the same computation does not repeat was no divergence.
                 self._optimizer.zero_grad()
-                sums, norm = self._gradients(position.step, examples, share=share), self._clipped_norm()
-            self._check(position.step, float(sums[0]), norm)
+                sums, norm = self._gradients(step, examples, share=share), self._clipped_norm()
+            self._check(step, float(sums[0]), norm)
         mean = self._accelerator.reduce(sums, "sum") / counts.sum().clamp(min=1)
         with uninterrupted():
             if heard:
@@ -230,11 +240,10 @@ class Trainer:
             self._optimizer.zero_grad()
             if self._search is not None:
                 self._search.end()
-            self._position = position = replace(position, step=position.step + 1)
+            self._position = replace(self._position, step=step + 1)
             done: dict[str, Any] = {"gradient_norm": norm} if heard else {"skipped": True}
             done |= {"repeated": True} if again else {}
-            self._tell(position.step, mean.tolist() if heard else None, time.perf_counter() - start, done)
-        return position
+            self._tell(step + 1, mean.tolist() if heard else None, time.perf_counter() - start, done)
 
     def _gradients(self, step: int, examples: list[Example], *, share: float) -> torch.Tensor:
         """Add up the gradients of this process; `share` utterances of a step fall to each of them.
@@ -284,26 +293,20 @@ class Trainer:
             more = {} if self._search is None else self._search.figures()
             self._history.add(step=step, **parts, learning_rate=rate, seconds=seconds, **done, **more)
 
-    def _judged(self, position: Position) -> Position:
+    def _judge(self) -> None:
         """Evaluate where it is due, keep the weights if they are the best so far, write a checkpoint."""
-        plan = self._plan
+        plan, position = self._plan, self._position
         due = position.step % plan.evaluate_every == 0 or position.step == plan.schedule.steps
         if not due or position.evaluated == position.step:
-            return position
+            return
         self._begin(position.step)
         if plan.judge_from is None or position.step < plan.judge_from:
-            return self._noted(position)
+            self._note()
+            return
         start = time.perf_counter()
         errors = self._score()
-        better = position.best is None or errors.wer < position.best
-        position = replace(
-            position,
-            evaluated=position.step,
-            best=errors.wer if better else position.best,
-            best_step=position.step if better else position.best_step,
-            stale=0 if better else position.stale + 1,
-        )
         self._dev = errors.wer
+        better = position.best is None or errors.wer < position.best
         with uninterrupted():
             if self._first and better:
                 note = {"settings": self._settings, "step": position.step}
@@ -311,20 +314,24 @@ class Trainer:
             if self._history is not None:
                 row = {"dev": _figures(errors), "best": better, "seconds": time.perf_counter() - start}
                 self._history.add(step=position.step, **row, **self._bits())
-            self._save(position)
-            self._position = position
-        self._on_step(position.step, plan.schedule.steps, self._loss, self._dev)
-        return position
+            self._position = replace(
+                position,
+                evaluated=position.step,
+                best=errors.wer if better else position.best,
+                best_step=position.step if better else position.best_step,
+                stale=0 if better else position.stale + 1,
+            )
+            self._save()
+        self._report()
 
-    def _noted(self, position: Position) -> Position:
+    def _note(self) -> None:
         """A checkpoint and a line without an evaluation."""
-        position = replace(position, evaluated=position.step)
+        step = self._position.step
         with uninterrupted():
             if self._history is not None and self._search is not None:
-                self._history.add(step=position.step, **self._bits())
-            self._save(position)
-            self._position = position
-        return position
+                self._history.add(step=step, **self._bits())
+            self._position = replace(self._position, evaluated=step)
+            self._save()
 
     def _bits(self) -> dict[str, Any]:
         return {} if self._search is None else {"bits": self._search.expected()}
@@ -341,10 +348,10 @@ class Trainer:
         assert errors is not None
         return errors
 
-    def _save(self, position: Position) -> None:
+    def _save(self) -> None:
         if self._first:
             with uninterrupted():
-                save_checkpoint(self._folder / CHECKPOINT, self._student, self._optimizer, position)
+                save_checkpoint(self._folder / CHECKPOINT, self._student, self._optimizer, self._position)
 
     def _best_tensors(self) -> dict[str, torch.Tensor]:
         read = read_tensors(self._folder / BEST)
