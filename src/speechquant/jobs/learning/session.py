@@ -17,6 +17,7 @@ from speechquant.jobs.learning.texts import SPELL, plain_targets, spell
 from speechquant.jobs.surroundings import work_folder
 from speechquant.learn.mixed import MixedWeights
 from speechquant.learn.training import (
+    VERSION,
     LossWeights,
     Plan,
     Schedule,
@@ -198,7 +199,7 @@ class Session:
         return StageRun(stage, trained, folder)
 
     def signature(self, stage: Stage, quantizers: FakeQuantizers | None) -> str:
-        """SHA-256 of everything that decides the weights, but for the machine."""
+        """SHA-256 of everything that decides the weights, but for the machine and its libraries."""
         return self._digest(
             stage=[stage.name, stage.steps, stage.judge_from, stage.first, stage.weights],
             start=None if quantizers is None else quantizers.table().signature,
@@ -207,6 +208,7 @@ class Session:
     def _digest(self, **more: Any) -> str:
         kept = {k: v for k, v in self.recipe.model_dump(mode="json").items() if k not in _INDIFFERENT}
         kept |= {
+            "version": VERSION,
             "model": self.model.results_signature,
             "train": self.roles.train.signature,
             "check": self.roles.check.signature,

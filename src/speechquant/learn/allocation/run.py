@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "allocate", "choose", "cost_key", "float_bytes", "sensitivities"]
 
-VERSION = 1
+VERSION = 2
 """Raise it with every change of a criterion after which the same speech gives other costs."""
 
 Costs = dict[str, dict[float, float]]
