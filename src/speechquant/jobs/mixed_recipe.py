@@ -39,16 +39,30 @@ MIXED_ALONE = (
 CRITERIA = ("kl", "hessian", "fisher")
 """Criteria that `learn.allocation` registers by itself; its code needs torch."""
 
+_SEARCHES = ("one-stage", "two-stage")
+_QUANTIZED_TRAINING = ("qat", *_SEARCHES, "uniform")
+
 _READ_BY = {
-    "unit": ("one-stage", "two-stage"),
-    "search_share": ("one-stage", "two-stage"),
-    "bit_start": ("one-stage", "two-stage"),
-    "bit_learning_rate": ("one-stage", "two-stage"),
-    "gumbel_start": ("one-stage", "two-stage"),
-    "gumbel_end": ("one-stage", "two-stage"),
-    "criterion": ("allocate",),
+    _SEARCHES: ("unit", "search_share", "bit_start", "bit_learning_rate", "gumbel_start", "gumbel_end"),
+    ("allocate",): ("criterion",),
+    (*_SEARCHES, "allocate"): ("probe_utterances",),
+    ("qat",): ("bits",),
+    ("qat", *MIXED): ("calibrator", "calibration_utterances", "percentile", "include", "exclude"),
+    _QUANTIZED_TRAINING: ("step_sizes", "scale_learning_rate"),
+    (*_QUANTIZED_TRAINING, "float"): (
+        *("steps", "batch", "learning_rate", "warmup", "weight_decay", "clip", "task_weight", "distillation"),
+        *(
+            "temperature",
+            "spec_augment",
+            "precision",
+            "maximum_seconds",
+            "batch_seconds",
+            "gradient_checkpointing",
+        ),
+        *("evaluate_every", "check_minutes", "patience"),
+    ),
 }
-"""Settings that only some methods with a budget read; given to others of them they are vain, but do no harm."""
+"""Settings, of `LearnRecipe` too, that only some methods read; given to another one they are vain, but do no harm."""
 
 _EVEN = "even"
 _TERNARY = 1.58
@@ -197,12 +211,13 @@ class MixedRecipe(SharedRecipe):
         return self.weight_granularity, self.weight_group if grouped else None
 
     def vain(self, method: str) -> tuple[str, ...]:
-        """What is set and read by nothing, one line each."""
-        fields = MixedRecipe.model_fields
+        """What is set to something else than the default and read by nothing, one line each."""
+        fields = type(self).model_fields
         found = [
-            f"{_flag(name)} does nothing: it is for --method {' and '.join(methods)}"
-            for name, methods in _READ_BY.items()
-            if method in MIXED and method not in methods and getattr(self, name) != fields[name].default
+            f"{_flag(name)} does nothing: it is for --method {one_of(methods) if methods[1:] else methods[0]}"
+            for methods, names in _READ_BY.items()
+            for name in names
+            if method not in methods and getattr(self, name) != fields[name].default
         ]
         if self.weight_group != fields["weight_group"].default and self.weight_granularity != "group":
             found.append("--weight-group does nothing: it is for --weight-granularity group")

@@ -55,7 +55,7 @@ def compress(session: Session, work: Path) -> Compressed:
         quantizers = _quantizers(session, work)
         run = session.train(work, quantizers, plain)
         return _compressed(session, quantizers.table(), (run,))
-    # Of the float model, and first: an artifact that does not fit is noticed before the long training.
+    # First, as they are those of the float model.
     inputs = _inputs(session)
     stages: tuple[StageRun, ...] = ()
     if method == "allocate":
