@@ -7,10 +7,34 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from onnx_ir.tensor_adapters import TorchTensor
 
+from speechquant.engines.export import write
 from speechquant.models.random import random_model
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_trace_for_all():
+    """Models of one configuration are traced once, which is most of the time of a job; weights are their own."""
+    traced, plain = {}, write.trace
+
+    def trace(model, part):
+        key = (model.folder / "config.json").read_text(), part.name
+        if key not in traced:
+            traced[key] = plain(model, part)
+        found = traced[key].clone()
+        tensors = dict(part.module.named_parameters(remove_duplicate=False))
+        tensors |= dict(part.module.named_buffers(remove_duplicate=False))
+        for name, value in found.graph.initializers.items():
+            if name in tensors:
+                value.const_value = TorchTensor(tensors[name], name=name)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "trace", trace)
+        yield
 
 
 @pytest.fixture(scope="session")

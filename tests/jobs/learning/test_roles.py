@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
+import soundfile
 
 from speechquant.errors import DataError
 from speechquant.jobs.learn_recipe import load_learn_recipe
 from speechquant.jobs.learning.roles import open_roles
+from speechquant.jobs.recipe import load_recipe
+from speechquant.jobs.sources import open_corpora
 
 
 @pytest.fixture
@@ -64,3 +68,20 @@ def test_one_without_a_transcript_is_refused_when_strict(corpora, tmp_path):
     assert len(open_roles(load_learn_recipe(model="m", output="o", **roles)).dev) == 2
     with pytest.raises(DataError, match="1 of 2 skipped"):
         open_roles(load_learn_recipe(model="m", output="o", **roles, strict=True))
+
+
+@pytest.mark.parametrize("role", ["train", "check", "calibration"])
+def test_minutes_take_so_much_speech_and_no_more(corpora, role):
+    seconds, place = 1.2, {"model": "m", "output": "o"}
+    if role == "calibration":
+        sets = {"calibration": corpora["train"], "dev": corpora["dev"], "test": corpora["test"]}
+        found = open_corpora(load_recipe(**place, **sets, calibration_minutes=seconds / 60)).calibration
+    else:
+        # Of the two, dev is what training is judged by.
+        sets = {"train": corpora["test"], "dev": corpora["train"]} if role == "check" else corpora
+        roles = open_roles(load_learn_recipe(**place, **sets, **{f"{role}_minutes": seconds / 60}))
+        found = getattr(roles, role)
+        assert len(roles.dev) == (5 if role == "check" else 2)
+    lengths = [soundfile.info(item.audio).duration for item in found]
+    longest = max(soundfile.info(path).duration for path in Path(corpora["train"]).glob("*.wav"))
+    assert seconds - longest < sum(lengths) <= seconds

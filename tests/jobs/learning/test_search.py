@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -12,7 +13,9 @@ from speechquant.artifact import load_artifact, verify_artifact
 from speechquant.jobs import Silent
 from speechquant.jobs.learn_recipe import load_learn_recipe
 from speechquant.jobs.learning import learn, mixed, session
+from speechquant.learn.allocation import float_bytes
 from speechquant.learn.training import Trainer
+from speechquant.models import load_model
 
 SHORT = {"steps": 3, "batch": 2, "evaluate_every": 1, "learning_rate": 1e-3, "threads": 1, "rule": "all"}
 
@@ -61,14 +64,25 @@ def test_a_penalty_takes_the_place_of_a_budget(run, history):
     assert record["predicted"] is found.metrics["allocation"]["predicted"] is None
 
 
-@pytest.mark.parametrize(("rounding", "margin"), [("nearest", 0), ("gptq", 0.01)])
-def test_a_ratio_holds_in_the_file(run, rounding, margin):
-    found, record = run(method="one-stage", ratio=5.5, rounding=rounding)
+@pytest.fixture
+def without_texts(corpora, tmp_path):
+    """The training speech alone."""
+    return str(shutil.copytree(corpora["train"], tmp_path / "train", ignore=shutil.ignore_patterns("*.txt")))
+
+
+@pytest.mark.parametrize(
+    ("rounding", "unit"), [("nearest", "ratio"), ("nearest", "megabytes"), ("gptq", "ratio")]
+)
+def test_a_budget_in_bytes_holds_in_the_file(run, without_texts, tiny, rounding, unit):
+    most = float_bytes(load_model(tiny("hubert-large"))) / 5.5
+    budget, said = {"ratio": (5.5, "ratio 5.5"), "megabytes": (most / 1e6, f"{most / 1e6:g} MB")}[unit]
+    margin, more = (0, {}) if rounding == "nearest" else (0.01, {"task_weight": 0, "train": without_texts})
+    found, record = run(method="one-stage", rounding=rounding, **{unit: budget}, **more)
     storage = found.metrics["storage"]
-    most = storage["float_bytes"] / 5.5
+    assert storage["float_bytes"] == pytest.approx(5.5 * most)
     assert 0.93 * most < storage["stored_bytes"] <= (1 + margin) * most
     assert storage["stored_bytes"] == (found.folder / "model.safetensors").stat().st_size
-    assert record["budget"] == "ratio 5.5"
+    assert record["budget"] == said
 
 
 class Stops(Silent):
@@ -85,9 +99,9 @@ def test_two_stages_go_on_between_them(run, monkeypatch):
     updates, judged = [], []
     update, check = Trainer._update, session.Session._check
 
-    def counted(self, position, examples):
-        updates.append(position.step)
-        return update(self, position, examples)
+    def counted(self, examples):
+        updates.append(self._position.step)
+        update(self, examples)
 
     def better(self, quantizers):
         # Noise has no words: the last weights are the best.

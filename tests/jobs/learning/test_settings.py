@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from speechquant.jobs import Silent
@@ -9,7 +10,11 @@ from speechquant.jobs.learn_recipe import load_learn_recipe
 from speechquant.jobs.learning import job as jobs
 from speechquant.jobs.learning import learn, session
 from speechquant.jobs.learning.methods import compress
+from speechquant.jobs.learning.start import start_table
 from speechquant.learn import round_weights
+from speechquant.learn.allocation import candidates_of
+from speechquant.metrics import WordErrors
+from speechquant.models import load_model
 from speechquant.simulation import observe
 
 SHORT = {"steps": 2, "batch": 2, "evaluate_every": 2, "learning_rate": 1e-3, "threads": 1}
@@ -22,11 +27,11 @@ class Finished(Exception):
 
 
 @pytest.fixture
-def train(corpora, tmp_path, monkeypatch):
-    """The job up to the end of its training: the model, how training went, its losses."""
+def compressed(corpora, tmp_path, monkeypatch):
+    """The job up to the end of its method: the session, and what the method left."""
 
     def stop(session, work):
-        raise Finished(session.model, compress(session, work))
+        raise Finished(session, compress(session, work))
 
     def run(model, **settings):
         roles = {role: corpora[role] for role in ("train", "dev")}
@@ -35,11 +40,30 @@ def train(corpora, tmp_path, monkeypatch):
         monkeypatch.setattr(jobs, "compress", stop)
         with pytest.raises(Finished) as caught:
             learn(recipe)
-        model, found = caught.value.args
-        (stage,) = found.stages
-        return model, stage.trained, [row["loss"] for row in stage.rows if "loss" in row]
+        return caught.value.args
 
     return run
+
+
+@pytest.fixture
+def train(compressed):
+    """The model after a training, how that went, and its losses."""
+
+    def run(model, **settings):
+        done, found = compressed(model, **settings)
+        (stage,) = found.stages
+        return done.model, stage.trained, [row["loss"] for row in stage.rows if "loss" in row]
+
+    return run
+
+
+@pytest.fixture
+def improving(monkeypatch):
+    """Noise has no words: every evaluation finds the weights better than the one before."""
+    errors = iter(range(90, 0, -1))
+    monkeypatch.setattr(
+        session.Session, "_check", lambda *_: WordErrors(words=100, substitutions=next(errors))
+    )
 
 
 @every_method
@@ -74,6 +98,71 @@ def test_patience_ends_a_training(train, calm, monkeypatch, method):
     monkeypatch.setattr(session.Session, "_check", worse)
     _, trained, losses = train(calm(), method=method, steps=5, evaluate_every=1, patience=2)
     assert (trained.steps, trained.best_step, len(losses)) == (2, 0, 2)
+
+
+@pytest.mark.parametrize("step_sizes", ["learned", "fixed"])
+@pytest.mark.parametrize("method", ["qat", "uniform", "one-stage"])
+@pytest.mark.usefixtures("improving")
+def test_scales_are_learned_unless_they_are_fixed(compressed, calm, method, step_sizes):
+    settings = (
+        {"bits": "w4a8"} if method == "qat" else {"average_bits": 4, "rule": "all", "bit_start": "even"}
+    )
+    settings |= {"method": method, "step_sizes": step_sizes, "scale_learning_rate": 0.05}
+    done, found = compressed(calm(), **settings)
+    model = load_model(calm())
+    if method == "qat":
+        start = start_table(model, done.roles.train, done.recipe, Silent())
+    else:
+        candidates = candidates_of(model, rule="all", bits=done.recipe.candidates)
+        start = candidates.table({choice.module: choice.bits for choice in found.allocation.choices})
+    moved = [not np.array_equal(entry.scale, start.get(entry.site.name).scale) for entry in found.table]
+    assert len(moved) == len(start)
+    assert all(moved) if step_sizes == "learned" else not any(moved)
+
+
+def test_the_method_of_weights_decides_their_scales(compressed, calm):
+    done, found = compressed(
+        calm(),
+        method="allocate",
+        weights="max",
+        rounding="nearest",
+        rule="all",
+        average_bits=3.5,
+        criterion="fisher",
+        probe_utterances=1,
+    )
+    assert len({entry.spec.bits for entry in found.table}) > 1
+    for entry in found.table:
+        weight = done.model.operator(entry.site.module).weight.detach().flatten(1)
+        expected = weight.abs().amax(dim=1).numpy() / (2 ** (entry.spec.bits - 1) - 1)
+        np.testing.assert_allclose(entry.scale.ravel(), expected, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("improving")
+def test_the_temperature_goes_from_its_start_to_its_end(compressed, calm):
+    _, found = compressed(
+        calm(),
+        method="one-stage",
+        average_bits=4,
+        bit_start="even",
+        steps=4,
+        search_share=0.75,
+        gumbel_start=4.0,
+        gumbel_end=0.5,
+    )
+    rows = [row for row in found.stages[0].rows if "loss" in row]
+    told = [row["bits_temperature"] for row in rows if "bits_temperature" in row]
+    # Exponentially, over the three updates of the search.
+    assert told == pytest.approx([4, 2, 1], rel=1e-3)
+    assert len(rows) == 4
+
+
+def test_a_checkpoint_of_another_version_of_the_training_is_not_used(compressed, calm, monkeypatch):
+    done, _ = compressed(calm(), method="float")
+    stage = session.Stage("train", 2)
+    before = done.signature(stage, None)
+    monkeypatch.setattr(session, "VERSION", session.VERSION + 1)
+    assert done.signature(stage, None) != before
 
 
 class Notes(Silent):
@@ -111,10 +200,24 @@ def noted(corpora, tiny, tmp_path, monkeypatch):
         ("--weight-group", {"method": "uniform", "weight_group": 128}, 1),
         ("--weight-group", {"method": "uniform", "weight_group": 128, "weight_granularity": "group"}, 0),
         ("--unit", {"method": "one-stage", "unit": "block"}, 0),
+        ("--criterion", {"method": "qat", "criterion": "fisher"}, 1),
+        ("--probe-utterances", {"method": "qat", "probe_utterances": 2}, 1),
+        ("--probe-utterances", {"method": "uniform", "probe_utterances": 2}, 1),
+        ("--probe-utterances", {"method": "one-stage", "probe_utterances": 2}, 0),
+        ("--gumbel-end", {"method": "float", "gumbel_end": 0.1}, 1),
+        ("--bits", {"method": "float", "bits": "w4a8"}, 1),
+        ("--step-sizes", {"method": "float", "step_sizes": "fixed"}, 1),
+        ("--exclude", {"method": "float", "exclude": ("head",)}, 1),
+        ("", {"method": "allocate", "steps": 7, "batch": 3, "learning_rate": 1e-3}, 3),
+        ("", {"method": "uniform", "steps": 7, "batch": 3, "learning_rate": 1e-3, "step_sizes": "fixed"}, 0),
+        ("", {"method": "qat", "bits": "w4a8", "calibrator": "max", "exclude": ("head",)}, 0),
+        ("", {"method": "float", "steps": 7, "clip": 0.0}, 0),
     ],
 )
 def test_settings_that_nothing_reads_are_noted(noted, flag, settings, lines):
-    assert len(noted("hubert-large", flag, average_bits=3, **settings)) == lines
+    budget = {} if settings["method"] in {"qat", "float"} else {"average_bits": 3}
+    said = [line for line in noted("hubert-large", flag, **budget, **settings) if "does nothing" in line]
+    assert len(said) == lines
 
 
 def test_masks_that_a_family_does_not_have_are_noted_once(noted):
