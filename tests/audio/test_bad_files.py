@@ -109,7 +109,7 @@ def test_non_finite(tmp_path, bad, rate):
     refused(tmp_path / "n.wav", "NaN or infinite sample at 0.500 s")
 
 
-@pytest.mark.parametrize(("largest", "shown"), [(1e38, "1e\\+38"), (-3e30, "3e\\+30"), (1.5e6, "1.5e\\+06")])
+@pytest.mark.parametrize(("largest", "shown"), [(1e38, "1e\\+38"), (-3e30, "3e\\+30"), (3e9, "3e\\+09")])
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_beyond_any_scale(tmp_path, largest, shown, rate):
     samples = np.full((rate, 2), 0.1, np.float32)

@@ -71,6 +71,10 @@ def test_an_interrupted_transcription_says_how_to_begin_again(cli, artifact, spe
         f"interrupted; 1 of 2 transcripts are in {tmp_path / 'out'}; the same command with" in result.stderr
     )
     failed(cli(*arguments), "a.txt: is there already")
+    again = cli(*arguments, "--overwrite").stderr
+    assert "1 of 2 transcripts are in" in again
+    assert "go on" not in again
+    assert "interrupted; 1 of 2 transcripts were written" in cli(*arguments[:-2]).stderr
     monkeypatch.setattr(job, "transcribe", real)
     assert cli(*arguments, "--overwrite").exit_code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "b.txt"]

@@ -83,3 +83,13 @@ def test_files_with_integers_for_weights_alone_load_and_are_exact_too(
     with quantized(model, table), torch.no_grad():
         expected = torch_outputs(model, model.features(wave))
     assert noise_ratio(expected, [engine.logits(wave)[None]]) < 1e-4
+
+
+def test_transcripts_of_other_products_are_not_taken_for_these(models, tmp_path, monkeypatch):
+    model, signatures = models("hubert-large"), []
+    export_onnx(model, None, tmp_path)
+    for features in (("avx2",), ("avx2", "avx-vnni")):
+        monkeypatch.setattr(session, "read_cpu", lambda features=features: Cpu("c", "x86_64", features))
+        options = EngineOptions(1)
+        signatures.append(load_recognizer(tmp_path, vocabulary=model.folder, options=options).signature)
+    assert len(set(signatures)) == 2

@@ -19,7 +19,11 @@ from speechquant.jobs.outputs import check_folder, write_whole
             "out/deep/tables",
             "tables: lies in the artifact .*out, .*; choose another",
         ),
-        ("model/config.json", "model", r"model: holds a model \(config.json\); choose another folder"),
+        (
+            "model/model.safetensors",
+            "model",
+            r"model: holds a model \(config.json and weights\); choose another",
+        ),
         ("file", "file", "file: is a file; choose a folder"),
         ("file", "file/out", "a part of the path is a file"),
     ],
@@ -27,6 +31,8 @@ from speechquant.jobs.outputs import check_folder, write_whole
 def test_a_place_that_is_refused_stays_as_it_was(tmp_path, file, place, words):
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()
+    (tmp_path / "model").mkdir(exist_ok=True)
+    (tmp_path / "model" / "config.json").touch()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StorageError, match=words) as caught:
         check_folder(tmp_path / place)
@@ -35,11 +41,12 @@ def test_a_place_that_is_refused_stays_as_it_was(tmp_path, file, place, words):
 
 
 def test_other_files_may_be_there(tmp_path):
-    (tmp_path / "config.json").touch()
+    mine = ["config.json", "notes.txt", ".writable"]
+    for name in mine:
+        check_folder(tmp_path / "deep" / "out")
+        (tmp_path / "deep" / "out" / name).touch()
     check_folder(tmp_path / "deep" / "out")
-    (tmp_path / "deep" / "out" / "notes.txt").touch()
-    check_folder(tmp_path / "deep" / "out")
-    assert [path.name for path in (tmp_path / "deep" / "out").iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in (tmp_path / "deep" / "out").iterdir()) == sorted(mine)
 
 
 def test_a_file_is_there_whole_or_as_it_was(tmp_path, monkeypatch):

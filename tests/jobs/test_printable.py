@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 
 from speechquant.jobs.printable import json_line, one_line, printable
@@ -24,3 +25,10 @@ def test_json_is_the_same_and_readable():
     assert json.loads(line) == values
     assert "ü" in line
     assert line.isprintable()
+
+
+def test_names_that_are_not_utf8_can_be_written():
+    name = os.fsdecode(b"caf\xe9.wav")
+    assert one_line(name).encode() == b"caf.wav"
+    line = json_line({"path": name})
+    assert json.loads(line.encode()) == {"path": name}

@@ -231,7 +231,7 @@ def test_what_is_there_already_is_counted_and_stays(tmp_path):
     assert (tmp_path / "a.srt").read_text() == "corrected"
     writer.write(result())
     assert (tmp_path / "a.srt").read_text().startswith("1\n00:00")
-    assert writer.written == 1
+    assert writer.state.startswith(f"1 of 3 transcripts are in {tmp_path}; ")
 
 
 def test_transcripts_cannot_command_a_terminal(capsys):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST_SAMPLE", "check_samples"]
 
-LARGEST_SAMPLE = 1e6
-"""Full scale is 1, and 32768 in files that hold 16-bit integers as floats. Powers of far larger samples overflow."""
+LARGEST_SAMPLE = 2.0**31
+"""Full scale is 1, and up to this in files that hold integers as floats. Powers of far larger samples overflow."""
 
 
 def check_samples(samples: NDArray[np.float32], name: str, sampling_rate: int, *, start: int = 0) -> None:

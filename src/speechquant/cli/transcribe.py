@@ -82,10 +82,7 @@ def transcribe(
                 progress.note(one_line(f"skipped: {result.problem}"))
             writer.write(result)
     except KeyboardInterrupt:
-        if overwrite or not writer.written:
-            raise
-        done = f"{writer.written} of {len(files)} transcripts are in {output_dir}"
-        progress.note(f"interrupted; {done}; the same command with --overwrite makes all of them again")
+        progress.note(f"interrupted; {writer.state}")
         raise typer.Exit(_INTERRUPTED) from None
     if good < len(files):
         progress.note(f"{len(files) - good} of {len(files)} files were skipped")

@@ -23,6 +23,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "seconds": ("seconds", "duration"),
     "offset": ("offset",),
 }
+_ASKED = frozenset(alias for aliases in ALIASES.values() for alias in aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,15 @@ class Columns:
         """Recognise the columns, in the order of `ALIASES`, whatever their case.
 
         Raises:
-            DataError: no audio column; lists the columns found and those accepted.
+            DataError: no audio column; lists the columns found and those accepted. Two columns have a name that is
+                asked for.
         """
-        found = {name.strip().lower(): name for name in names}
+        found: dict[str, str] = {}
+        for name in names:
+            plain = name.strip().lower()
+            if plain in _ASKED and plain in found:
+                raise DataError(f"{where}: two columns are named {plain!r}; rename or remove one")
+            found[plain] = name
         chosen = {
             role: next((found[alias] for alias in aliases if alias in found), None)
             for role, aliases in ALIASES.items()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["Cpu", "parse_cpuinfo", "parse_sysctl", "read_cpu"]
@@ -73,14 +75,16 @@ class Cpu:
         return self.known and self.x86 and not exact & set(self.features)
 
 
+@cache
 def read_cpu() -> Cpu:
     """The processor of this machine: from /proc/cpuinfo on Linux, sysctl on macOS, elsewhere unknown."""
     machine = platform.machine()
     if _CPUINFO.is_file():
         return parse_cpuinfo(_CPUINFO.read_text(encoding="utf-8", errors="replace"), machine)
     if platform.system() == "Darwin":
-        done = subprocess.run(["/usr/sbin/sysctl", "-a"], capture_output=True, text=True, check=False)
-        return parse_sysctl(done.stdout, machine)
+        with suppress(OSError):
+            done = subprocess.run(["/usr/sbin/sysctl", "-a"], capture_output=True, text=True, check=False)
+            return parse_sysctl(done.stdout, machine)
     return Cpu(platform.processor() or machine, machine, (), known=False)
 
 

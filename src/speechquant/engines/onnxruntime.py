@@ -12,7 +12,7 @@ import onnxruntime
 from speechquant.engines.base import register
 from speechquant.engines.coverage import Reading, register_reader
 from speechquant.engines.recognizers import recognizer_of
-from speechquant.engines.session import SessionOptions, open_session
+from speechquant.engines.session import SessionOptions, open_session, version
 from speechquant.errors import EngineError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def open_recognizer(
         vocabulary,
         lambda part: OnnxRuntimeGraph(manifest.path(folder, part), settings),
         backend="onnxruntime",
-        version=onnxruntime.__version__ + ("" if provider == "cpu" else f" {provider}"),
+        version=version(provider),
     )
 
 

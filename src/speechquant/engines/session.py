@@ -14,7 +14,7 @@ from speechquant.errors import ArtifactError, EngineError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SessionOptions", "open_session", "provider_names"]
+__all__ = ["SessionOptions", "open_session", "provider_names", "version"]
 
 _CPU = "cpu"
 _ERRORS_ONLY = 3
@@ -53,7 +53,7 @@ def open_session(path: Path, options: SessionOptions) -> Any:
     settings.log_severity_level = _ERRORS_ONLY
     # Weights in 8 bits under float activations become MatMulNBits, whose default quantizes the activations too.
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    if read_cpu().saturates and _quantizes(path):
+    if _exact() and _quantizes(path):
         # Products of uint8 and int8 are cut off on such processors, those of uint8 and uint8 are not. Where weights
         # alone are integers it would keep ONNX Runtime from MatMulNBits.
         settings.add_session_config_entry("session.x64quantprecision", "1")
@@ -73,6 +73,17 @@ def open_session(path: Path, options: SessionOptions) -> Any:
             "take provider cpu"
         )
     return session
+
+
+def version(provider: str = _CPU) -> str:
+    """Everything about ONNX Runtime here that may change a result: its version, provider, and kind of products."""
+    parts = [onnxruntime.__version__, "" if provider == _CPU else provider, "exact" if _exact() else ""]
+    return " ".join(filter(None, parts))
+
+
+def _exact() -> bool:
+    """Whether products of 8-bit integers must be asked for that are not cut off."""
+    return read_cpu().saturates
 
 
 def _quantizes(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from speechquant.artifact import is_artifact, storage_error
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["check_folder", "write_whole"]
+
+_WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def check_folder(folder: Path) -> None:
@@ -24,9 +27,9 @@ def check_folder(folder: Path) -> None:
     try:
         _refuse(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        # It has a name that nobody else has, or none.
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise storage_error(folder, error) from error
 
@@ -57,5 +60,5 @@ def _refuse(folder: Path) -> None:
     if home is not None:
         where = "holds an artifact" if home == place else f"lies in the artifact {home}"
         raise StorageError(f"{folder}: {where}, which other files would spoil; choose another folder")
-    if (folder / "config.json").is_file():
-        raise StorageError(f"{folder}: holds a model (config.json); choose another folder")
+    if (folder / "config.json").is_file() and any(found for kind in _WEIGHTS for found in folder.glob(kind)):
+        raise StorageError(f"{folder}: holds a model (config.json and weights); choose another folder")

@@ -8,12 +8,13 @@ from typing import Any
 
 __all__ = ["json_line", "one_line", "printable"]
 
-# C0 without tab and newline, delete, C1: all that can begin a command to a terminal.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# C0 without tab and newline, delete, C1: all that can begin a command to a terminal. Surrogates stand for bytes of file
+# names that are not UTF-8, and cannot be written.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """The text without control characters other than tab and newline."""
+    """The text without control characters other than tab and newline, and without what is no character."""
     return _CONTROLS.sub("", text)
 
 

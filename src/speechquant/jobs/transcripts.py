@@ -51,9 +51,6 @@ class TranscriptWriter:
         folder: made if it is not there; None for standard output.
         overwrite: replace files that are there already.
 
-    Attributes:
-        written: how many files were written.
-
     Raises:
         RecipeError: subtitles of several files on standard output, or nothing to overwrite there.
         StorageError: the folder is a file, belongs to an artifact or a model, or cannot be written to; a file of
@@ -68,9 +65,8 @@ class TranscriptWriter:
         folder: Path | None = None,
         overwrite: bool = False,
     ) -> None:
-        self.written = 0
         self._folder, self._kind, self._several = folder, kind, len(files) > 1
-        self._names = _names(files)
+        self._names, self._written = _names(files), 0
         if folder is None:
             if overwrite:
                 raise RecipeError("--overwrite needs --output-dir; without it no files are written")
@@ -90,12 +86,21 @@ class TranscriptWriter:
         text = f"{format_transcript(result, self._kind)}\n"
         if self._folder is None:
             if result.transcript is not None or self._kind == "json":
+                self._written += 1
                 prefix = f"{one_line(result.name)}\t" if self._several and self._kind == "txt" else ""
                 sys.stdout.write(prefix + text)
                 sys.stdout.flush()
         elif result.transcript is not None:
             write_whole(self._target(self._folder, Path(result.name)), text)
-            self.written += 1
+            self._written += 1
+
+    @property
+    def state(self) -> str:
+        """How far it got, and how to go on, for people."""
+        done = f"{self._written} of {len(self._names)} transcripts"
+        if self._folder is None:
+            return f"{done} were written"
+        return f"{done} are in {self._folder}; the same command with --overwrite makes all of them again"
 
     def _refuse_existing(self, folder: Path) -> None:
         # A link that leads nowhere is something of the user's too.

@@ -208,7 +208,8 @@ def _untrained(folder: Path, family: Family) -> torch.nn.Module:
 
 
 def _check_shapes(folder: Path, mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]) -> None:
-    for name, stored, wanted in sorted(mismatched)[:1]:
+    if mismatched:
+        name, stored, wanted = min(mismatched)
         raise ModelError(
             f"{folder}: config.json does not describe these weights: {name} has the shape {tuple(stored)}, "
             f"config.json wants {tuple(wanted)} ({len(mismatched)} such weights); fetch the model again"

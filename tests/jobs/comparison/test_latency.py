@@ -143,6 +143,23 @@ def test_an_interrupted_measurement_keeps_finished_lengths(tiny, tmp_path, monke
     assert whole.cells[0].latency.turns == kept.latency.turns
 
 
+@pytest.mark.usefixtures("one_engine")
+def test_latencies_of_a_finished_run_outlive_a_kill(tiny, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    out = tmp_path / "out"
+    sq.compare(output=out, figures=True, latency=True, **tiny)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    monkeypatch.setattr(latency_module, "recall", kill)
+    with pytest.raises(Killed):
+        sq.compare(output=out, figures=True, latency=True, **tiny)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_an_export_that_fails_is_a_note_and_tried_again(tiny, tmp_path, monkeypatch):
     settings = {"output": tmp_path / "out", "figures": True, "latency": True, **tiny}
     real, broken = Maker.export, [True]

@@ -10,6 +10,7 @@ import pytest
 
 import speechquant as sq
 from speechquant.errors import StorageError
+from speechquant.evaluation import evaluator
 from speechquant.jobs import clock
 from speechquant.jobs.comparison import CompareInterrupted
 from speechquant.jobs.comparison import rows as rows_module
@@ -134,7 +135,7 @@ def test_a_place_that_cannot_be_written_is_refused_first(tiny, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="is a file"):
         sq.compare(output=tmp_path / "file", methods="max", **tiny)
-    with pytest.raises(StorageError, match=r"holds a model \(config.json\)"):
+    with pytest.raises(StorageError, match=r"holds a model \(config.json and weights\)"):
         sq.compare(output=tiny["model"], methods="max", **tiny)
 
 
@@ -170,6 +171,27 @@ def test_rounding_takes_what_it_took_whatever_lay_between(tiny, tmp_path, monkey
         sq.compare(output=tmp_path / "twice", **settings)
     state["stop"] = None
     twice = sq.compare(output=tmp_path / "twice", **settings).rows[1].found.seconds
-    assert whole > 10 * calls
-    # All but the recognitions, which are short, is the clock of the test.
-    assert twice == pytest.approx(whole, abs=9)
+    assert twice == whole == 10 * calls
+
+
+def test_a_row_takes_what_its_passes_took_whatever_lay_between(tiny, tmp_path, monkeypatch, heard):
+    now, real = [0.0], ctc_recognizer.CTCRecognizer.recognize
+
+    def recognize(self, waves):
+        found = real(self, waves)
+        now[0] += 10 * len(waves)
+        return found
+
+    monkeypatch.setattr(ctc_recognizer.CTCRecognizer, "recognize", recognize)
+    monkeypatch.setattr(clock, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(evaluator, "CHUNK_SECONDS", 0.0)
+    whole = [row.found.seconds for row in sq.compare(output=tmp_path / "whole", methods="max", **tiny).rows]
+    dev = test = 4
+    assert whole == [10 * (dev + test)] * 2
+    for stop in (2, 4, 7):
+        heard.update(calls=0, stop=stop)
+        out = tmp_path / str(stop)
+        with pytest.raises(CompareInterrupted):
+            sq.compare(output=out, methods="max", **tiny)
+        heard["stop"] = None
+        assert [row.found.seconds for row in sq.compare(output=out, methods="max", **tiny).rows] == whole

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -85,7 +84,6 @@ def _delimited_rows(path: Path) -> Iterator[Row]:
         if not names:
             return
         Columns.find(names, f"{path}, line 1")
-        _check_names(names, f"{path}, line 1")
         for values in lines:
             where = f"{path}, line {lines.line_num}"
             if not values:
@@ -95,14 +93,6 @@ def _delimited_rows(path: Path) -> Iterator[Row]:
             yield where, dict(zip(names, values, strict=True))
     except csv.Error as error:
         raise DataError(f"{path}, line {lines.line_num}: malformed table ({error})") from error
-
-
-def _check_names(names: list[str], where: str) -> None:
-    # Columns are found by their names without blanks and case; those without any name are never asked for.
-    counts = Counter(name.strip().lower() for name in names)
-    twice = next((name for name, count in counts.items() if name and count > 1), None)
-    if twice is not None:
-        raise DataError(f"{where}: {counts[twice]} columns are named {twice!r}; rename or remove all but one")
 
 
 def _entries(path: Path, rows: Iterable[Row]) -> Iterator[Entry]:

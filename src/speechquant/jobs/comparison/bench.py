@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,12 @@ from speechquant.jobs.clock import Clock
 from speechquant.jobs.quantization.workbench import Workbench
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from speechquant.data import Corpus
     from speechquant.decoding import Recognizer
     from speechquant.evaluation import Evaluation, Evaluator
+    from speechquant.jobs.clock import Saved
     from speechquant.jobs.comparison.progress import RowProgress
     from speechquant.jobs.progress import Advance
     from speechquant.learn import RoundedWeights
@@ -19,16 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["RowBench"]
 
-_SECONDS, _ROUND = "seconds.json", "round"
+_SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True, eq=False)
 class RowBench(Workbench):
     """A workbench whose passes move the bar of the rows and are timed.
 
-    `costs` has the seconds of every pass and rounding that the row asked for. Where the result was in the store
-    already it is the time that was spent when it was made, so that methods which share passes can be compared;
-    interruptions do not count.
+    `costs` has the seconds of every pass and rounding that the row asked for. Where the result was kept already it is
+    the time that was spent when it was made, so that methods which share passes can be compared; interruptions do
+    not count (see `Clock`).
     """
 
     rows: RowProgress | None = None
@@ -48,39 +52,44 @@ class RowBench(Workbench):
         weights: RoundedWeights | None = None,
     ) -> Evaluation:
         """As the workbench does, timed."""
-        if advance is not None or self.rows is None:
-            found = super().simulate(table, evaluator, corpus, advance, weights)
-        else:
-            with self.rows.evaluation(len(corpus)) as tell:
-                found = super().simulate(table, evaluator, corpus, tell, weights)
-        return self._timed(found, corpus)
+        names = (self.model.results_signature, table.signature, weights and weights.signature)
+        with self._pass(corpus, *names, advance=advance) as tell:
+            return super().simulate(table, evaluator, corpus, tell, weights)
 
     def recognize(self, recognizer: Recognizer, evaluator: Evaluator, corpus: Corpus) -> Evaluation:
         """Evaluate any recogniser, timed."""
-        if self.rows is None:
-            return self._timed(evaluator.evaluate(recognizer, corpus), corpus)
-        with self.rows.evaluation(len(corpus)) as tell:
-            return self._timed(evaluator.evaluate(recognizer, corpus, tell), corpus)
+        with self._pass(corpus, recognizer.signature) as tell:
+            return evaluator.evaluate(recognizer, corpus, tell)
 
     def _round(self, table: ScaleTable, advance: Advance) -> RoundedWeights:
-        clock, recipe = Clock(self.work / _SECONDS), self.recipe
-        settings = (recipe.rounding_method, recipe.seed, self.corpora.calibration.signature)
-        key = "|".join(map(str, (_ROUND, self.model.results_signature, table.signature, *settings)))
-        with clock.timed(_ROUND, key) as kept:
+        recipe = self.recipe
+        names = (self.model.results_signature, table.signature, self.corpora.calibration.signature)
+        with self._timed("round", recipe.rounding_method, recipe.seed, *names) as kept:
+            # Operators are kept when they are reported.
+            return super()._round(table, _telling(kept, advance))
 
-            def tell(done: float, total: int, what: str = "") -> None:
-                # Operators are kept when they are reported.
-                kept()
-                advance(done, total, what)
+    @contextmanager
+    def _pass(self, corpus: Corpus, *names: object, advance: Advance | None = None) -> Iterator[Advance]:
+        """A pass over speech, which tells the bar of the rows unless it has one of its own."""
+        bar = self.rows.evaluation(len(corpus)) if self.rows and advance is None else nullcontext(advance)
+        # Transcripts are kept when they are reported.
+        with self._timed("pass", corpus.signature, *names) as kept, bar as tell:
+            yield _telling(kept, tell)
 
-            found = super()._round(table, tell)
-        self.costs[key] = clock.seconds[_ROUND]
-        return found
+    @contextmanager
+    def _timed(self, step: str, *names: object) -> Iterator[Saved]:
+        clock, key = Clock(self.work / _SECONDS), "|".join(map(str, (step, *names)))
+        with clock.timed(step, key) as kept:
+            yield kept
+        self.costs[key] = clock.seconds[step]
 
-    def _timed(self, found: Evaluation, corpus: Corpus) -> Evaluation:
-        key = f"{found.signature}|{corpus.signature}"
-        before = self.store.get("seconds", key) or 0.0
-        self.costs[key] = before + found.elapsed
-        if found.elapsed:
-            self.store.put("seconds", key, self.costs[key])
-        return found
+
+def _telling(kept: Saved, advance: Advance | None) -> Advance:
+    """Progress that is told to the clock, and to a bar if there is one."""
+
+    def tell(done: float, total: int, what: str = "") -> None:
+        kept(done)
+        if advance is not None:
+            advance(done, total, what)
+
+    return tell

@@ -79,8 +79,8 @@ def compare(recipe: CompareRecipe, *, progress: Progress | None = None) -> Compa
             listener.note(warning)
         figures = amplitudes(model, histograms) if recipe.figures else ()
         publish = partial(write, folder=recipe.output, figures=figures)
-        # Rows of an earlier run stay in their files until there are others.
-        fresh = not (tasks and (recipe.output / "compare.json").exists())
+        # Rows and latencies of an earlier run stay in their files until there are others.
+        fresh = not (recipe.output / "compare.json").exists()
         if fresh:
             publish(board.result())
         try:
@@ -88,10 +88,10 @@ def compare(recipe: CompareRecipe, *, progress: Progress | None = None) -> Compa
             if recipe.latency:
                 title = board.conditions.model
                 measure_speeds(recipe, bench, histograms, title=title, tell=board.hear)
-                publish(board.result())
+            publish(board.result())
         except KeyboardInterrupt:
             result = replace(board.result(), interrupted=True)
-            if result.rows or fresh:
+            if fresh or result.rows or (result.speeds and result.speeds.headline):
                 publish(result)
             raise CompareInterrupted(result) from None
     return board.result()
