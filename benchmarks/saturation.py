@@ -134,8 +134,9 @@ def write(out: Path, found: dict[str, Any], where: dict[str, Any]) -> None:
     lines = [
         f"# {where['about']}",
         "",
-        "WER on test in % (95 %), S/D/I, p: MAPSSWE against PyTorch float32, two-sided, \\*: p < 0.05. Agreement: with",
-        f"tokens or frames of the simulation. Time: median of {TURNS} turns on {SECONDS} s of speech, and the median",
+        "WER on test in % (95 %), S/D/I, p: MAPSSWE against PyTorch float32, two-sided, \\*: p < 0.05. Agreement: one",
+        "minus the edit distance to the simulation's frames or tokens, over their number. Time: median of",
+        f"{TURNS} turns on {SECONDS} s of speech, and the median",
         "within a turn of ONNX Runtime float32 over it.",
         "",
         "| model | system | WER | agreement | ms | times faster |",

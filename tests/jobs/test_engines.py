@@ -37,7 +37,7 @@ def test_an_engine_that_is_not_installed_says_how_to_get_it(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cpu", "words"), [(OLD, "--bits w7a8"), (Cpu("?", "AMD64", (), known=False), "not tell")]
+    ("cpu", "words"), [(OLD, "--bits w6a8"), (Cpu("?", "AMD64", (), known=False), "not tell")]
 )
 def test_warnings(cpu, words):
     (warning,) = engines(cpu).warnings

@@ -24,7 +24,7 @@ _PACKAGES = {
 _UNKNOWN = "this system does not tell what the processor can do; the engines choose by themselves"
 _SATURATES = (
     "this processor has no VNNI: its fast products of uint8 and int8 are cut off at 16 bits; ONNX Runtime takes "
-    "exact ones, which are slower; for OpenVINO and other programs quantize with --bits w7a8, whose weights leave room"
+    "exact ones; for OpenVINO and other programs quantize with --bits w6a8, whose weights leave room"
 )
 _INSTALL = {"openvino": "pip install 'speechquant[openvino]'"}
 
