@@ -10,10 +10,11 @@ import pytest
 
 PACKAGE = "speechquant"
 SOURCE = Path(__file__).parents[2] / "src" / PACKAGE
-# `_version` and `errors` are modules below all rooms, `__main__` is one above them.
+# `_version`, `errors` and `storage` are modules below all rooms, `__main__` is one above them.
 ROOMS = (
     "_version",
     "errors",
+    "storage",
     "audio",
     "data",
     "decoding",

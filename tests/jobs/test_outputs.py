@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import errno
-import os
-from pathlib import Path
-
 import pytest
 
 from speechquant.errors import StorageError
-from speechquant.jobs.outputs import check_folder, write_whole
+from speechquant.jobs.outputs import check_folder
 
 
 @pytest.mark.parametrize(
@@ -47,22 +43,3 @@ def test_other_files_may_be_there(tmp_path):
         (tmp_path / "deep" / "out" / name).touch()
     check_folder(tmp_path / "deep" / "out")
     assert sorted(path.name for path in (tmp_path / "deep" / "out").iterdir()) == sorted(mine)
-
-
-def test_a_file_is_there_whole_or_as_it_was(tmp_path, monkeypatch):
-    path = tmp_path / "a.csv"
-    write_whole(path, "ü\r\n")
-
-    def full(partial, data):
-        with partial.open("wb") as file:
-            file.write(data[:1])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(StorageError, match=r"a.csv: cannot be written: No space left.*; free some space"):
-            write_whole(path, "other")
-    assert path.read_bytes() == "ü\r\n".encode()
-    assert list(tmp_path.iterdir()) == [path]
-    write_whole(path, "other")
-    assert path.read_text() == "other"

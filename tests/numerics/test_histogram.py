@@ -229,5 +229,5 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypa
 
 
 def test_a_folder_that_does_not_exist_cannot_be_written(tmp_path):
-    with pytest.raises(StorageError, match="cannot write"):
+    with pytest.raises(StorageError, match="cannot be written"):
         save_histograms(tmp_path / "missing" / "h.npz", {})

@@ -8,7 +8,7 @@ from speechquant.artifact.load import Artifact, is_artifact, load_artifact
 from speechquant.artifact.manifest import FileRecord, Manifest, ModelRecord, Signatures, SiteRecord
 from speechquant.artifact.record import write_float_record
 from speechquant.artifact.save import ArtifactContents, package_versions, save_artifact
-from speechquant.artifact.staging import check_target, owner_is_alive, staged_folder, storage_error
+from speechquant.artifact.staging import check_target, staged_folder
 from speechquant.artifact.storage import Storage, storage_of
 from speechquant.artifact.verify import Check, Verification, verify_artifact
 from speechquant.artifact.weights import Tensors
@@ -31,12 +31,10 @@ __all__ = [
     "cutoffs_text",
     "is_artifact",
     "load_artifact",
-    "owner_is_alive",
     "package_versions",
     "save_artifact",
     "shared_or_by_layer",
     "staged_folder",
-    "storage_error",
     "storage_of",
     "verify_artifact",
     "write_float_record",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,23 +12,13 @@ from speechquant.artifact.manifest import MANIFEST
 from speechquant.artifact.record import FLOAT_RECORD, unchanged_files
 from speechquant.decoding import read_json
 from speechquant.errors import ArtifactError, StorageError
+from speechquant.storage import owner_is_alive, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["check_target", "owner_is_alive", "staged_folder", "storage_error"]
-
-_ADVICE = {
-    errno.ENOSPC: "free some space or choose another folder",
-    errno.EDQUOT: "free some space or choose another folder",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "choose a folder that you may write to",
-    errno.EBUSY: "choose a folder inside this mount point",
-    errno.EXDEV: "choose a folder inside this mount point",
-    errno.ENOTDIR: "a part of the path is a file; choose another folder",
-}
+__all__ = ["check_target", "staged_folder"]
 
 
 def check_target(target: Path, *, floats: bool = False) -> None:
@@ -87,28 +75,6 @@ def staged_folder(target: Path, *, floats: bool = False) -> Iterator[Path]:
         raise storage_error(target, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """The user's view of a failed write, in one line; a `StorageError` is passed on as it is."""
-    if isinstance(error, StorageError):
-        return error
-    advice = _ADVICE.get(error.errno or 0, "check the disk and the path")
-    return StorageError(f"{path}: cannot be written: {error.strerror or error}; {advice}")
-
-
-def owner_is_alive(leftover: Path) -> bool:
-    """Whether another process runs that a file or folder is named after: `NAME-PID`."""
-    owner = leftover.name.rpartition("-")[2]
-    if not owner.isdigit() or sys.platform == "win32":  # signal 0 is Ctrl-C there, not a question
-        return True
-    try:
-        os.kill(int(owner), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return int(owner) != os.getpid()
 
 
 def _check_replaceable(place: Path, *, floats: bool) -> None:

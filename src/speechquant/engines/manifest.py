@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from speechquant.decoding import RuntimeSpec, read_json
-from speechquant.errors import ArtifactError, StorageError
+from speechquant.errors import ArtifactError
+from speechquant.storage import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,10 +133,7 @@ class Manifest:
         """
         path = folder / MANIFEST_NAME
         content = {"format": _FORMAT} | asdict(self) | {"runtime": self.runtime.to_dict()}
-        try:
-            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+        write_whole(path, json.dumps(content, indent=1) + "\n")
         return path
 
     @classmethod

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from speechquant.jobs.outputs import write_whole
+from speechquant.storage import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

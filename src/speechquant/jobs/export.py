@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechquant.artifact import amended_folder, load_artifact, storage_error
+from speechquant.artifact import amended_folder, load_artifact
 from speechquant.engines import engine_names, import_engine, is_export
 from speechquant.errors import EngineError, MissingExtraError, StorageError
 from speechquant.jobs.progress import Silent
+from speechquant.storage import storage_error
 
 if TYPE_CHECKING:
     from speechquant.engines import Coverage

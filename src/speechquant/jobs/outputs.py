@@ -1,19 +1,18 @@
-"""Where tables, figures and transcripts go: a folder of the user's that may hold other files."""
+"""Where tables, figures and transcripts go: folders of the user's that may hold other files."""
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from speechquant.artifact import is_artifact, storage_error
+from speechquant.artifact import is_artifact
 from speechquant.errors import StorageError
+from speechquant.storage import storage_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_folder", "write_whole"]
+__all__ = ["check_folder"]
 
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -32,23 +31,6 @@ def check_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise storage_error(folder, error) from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file as UTF-8 such that it is there whole or in its former state, also after a kill.
-
-    Raises:
-        StorageError: disk full or no permission.
-    """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        partial.write_bytes(text.encode())
-        partial.replace(path)
-    except OSError as error:
-        raise storage_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _refuse(folder: Path) -> None:

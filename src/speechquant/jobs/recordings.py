@@ -53,7 +53,7 @@ def find_sources(
         return _lazily(items)
     if any(isinstance(item, np.ndarray) for item in items):
         return [source for item in items for source in _sources(item)]
-    return list(find_audio(items))
+    return list(find_audio(item for item in items if not isinstance(item, np.ndarray)))
 
 
 def _lazily(items: Iterable[str | Path | NDArray[np.float32]]) -> Iterator[AudioSource]:

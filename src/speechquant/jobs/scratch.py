@@ -8,7 +8,7 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from speechquant.artifact import owner_is_alive, storage_error
+from speechquant.storage import owner_is_alive, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from speechquant.artifact import check_target
 from speechquant.errors import StorageError
+from speechquant.storage import storage_error
 
 __all__ = ["check_output", "peak_rss_mb", "set_threads", "work_folder"]
 
@@ -44,9 +45,7 @@ def work_folder(output: Path) -> Path:
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"{work}: cannot be made ({error.strerror}); choose another output folder"
-        ) from error
+        raise storage_error(work, error) from error
     return work
 
 

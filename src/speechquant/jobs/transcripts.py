@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from speechquant.errors import RecipeError, StorageError
-from speechquant.jobs.outputs import check_folder, write_whole
+from speechquant.jobs.outputs import check_folder
 from speechquant.jobs.printable import json_line, one_line, printable
+from speechquant.storage import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils import parametrize
 
-from speechquant.errors import StorageError
 from speechquant.models.quiet import quiet
+from speechquant.storage import storage_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def save_float_model(model: SpeechModel, folder: Path) -> None:
             if path.name != "config.json":
                 shutil.copyfile(path, folder / path.name)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise storage_error(folder, error) from error
 
 
 @torch.no_grad()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechquant.errors import ArtifactError, StorageError
+from speechquant.errors import ArtifactError
 from speechquant.numerics.histogram import Histogram
+from speechquant.storage import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,16 +41,8 @@ def save_histograms(path: Path, histograms: Mapping[str, Histogram]) -> None:
         "exponents": np.array([h.exponent for h in histograms.values()], np.int64),
         "maxima": np.array([h.maximum for h in histograms.values()], np.float64),
     }
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot write the histograms ({error.strerror})") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def load_histograms(path: Path) -> dict[str, Histogram]:

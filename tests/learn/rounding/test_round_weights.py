@@ -224,7 +224,7 @@ def test_what_cannot_be_done(ctc, waves, table_of, tmp_path):
     with pytest.raises(DataError, match="give some audio"):
         round_weights(ctc, table, [], method="gptq")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be made"):
+    with pytest.raises(StorageError, match="cannot be written"):
         round_weights(ctc, table, waves, method="gptq", work=tmp_path / "file")
 
 

@@ -24,7 +24,7 @@ from speechquant.engines.export.layout import cancel_transposes, drop_turns, sim
 from speechquant.engines.export.locate import locate
 from speechquant.engines.export.trace import owners_of, trace
 from speechquant.engines.manifest import EngineFile, Manifest, OperatorRecord
-from speechquant.errors import StorageError
+from speechquant.storage import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def export_onnx(
                 for one in lowered
             ]
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise storage_error(folder, error) from error
     manifest = Manifest(dialect, model.runtime, tuple(files), tuple(records))
     tell("read back coverage")
     coverage = read_coverage(folder, manifest)

@@ -18,7 +18,8 @@ from speechquant.engines.tensorrt.half import to_half
 from speechquant.engines.tensorrt.libraries import import_tensorrt, make_logger
 from speechquant.engines.tensorrt.profiles import Seconds, axis_ranges, shapes
 from speechquant.engines.tensorrt.validate import validate_tensorrt
-from speechquant.errors import ArtifactError, EngineError, RecipeError, StorageError
+from speechquant.errors import ArtifactError, EngineError, RecipeError
+from speechquant.storage import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,9 +136,7 @@ def build_engines(
         _describe(out / BUILD_NAME, trt.__version__, manifest, options)
         _copy_vocabulary(home, out)
     except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
+        raise storage_error(out, error) from error
     paths = tuple(out / file.name for file in files)
     size = sum(file.size for file in files)
     return Built(out, paths, size, str(trt.__version__), coverage)

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechquant.artifact import storage_error
 from speechquant.jobs.bench.figure import draw_latencies
 from speechquant.jobs.bench.tables import (
     conditions,
@@ -17,7 +16,7 @@ from speechquant.jobs.bench.tables import (
     remarks,
     start_grid,
 )
-from speechquant.jobs.outputs import write_whole
+from speechquant.storage import storage_error, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,6 @@ from speechquant.jobs.comparison.speed_tables import (
     speed_notes,
 )
 from speechquant.jobs.comparison.tables import conditions, grids, notes
-from speechquant.jobs.outputs import write_whole
 from speechquant.report.compare import (
     ComparePage,
     LatencyPart,
@@ -27,6 +26,7 @@ from speechquant.report.compare import (
     render_compare,
 )
 from speechquant.report.data import TradeoffPoint
+from speechquant.storage import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechquant.errors import RecipeError, StorageError
+from speechquant.errors import RecipeError
 from speechquant.learn.allocation.base import criterion as known_criterion
 from speechquant.learn.allocation.candidates import bits_of, candidates_of
 from speechquant.learn.allocation.programme import solve
 from speechquant.learn.allocation.progress import silent
 from speechquant.learn.allocation.result import Allocation, Choice
 from speechquant.learn.allocation.speech import Speech
+from speechquant.storage import storage_error, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -235,13 +234,8 @@ def _load(path: Path) -> Costs:
 
 
 def _save(path: Path, costs: Costs) -> None:
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(costs, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+        raise storage_error(path, error) from error
+    write_whole(path, json.dumps(costs, indent=1) + "\n")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from speechquant.errors import StorageError
 from speechquant.learn.rounding.result import Reconstruction
+from speechquant.storage import replacing, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +65,7 @@ class Store:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{self._folder}: cannot be made ({error.strerror})") from error
+            raise storage_error(self._folder, error) from error
 
     def load(self, stage: int, sites: Sequence[str]) -> Found | None:
         """What an earlier run found for these sites; None where it did not come so far or the file is damaged."""
@@ -92,15 +90,11 @@ class Store:
             tensors[name] = np.ascontiguousarray(integers)
             tensors[_ERROR + name] = np.array([error.rounded, error.nearest], np.float64)
         path = self._path(stage)
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        try:
-            save_file(tensors, partial)
-            partial.replace(path)
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"{path}: cannot be written ({error})") from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
+        with replacing(path) as partial:
+            try:
+                save_file(tensors, partial)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
 
     def _path(self, stage: int) -> Path:
         return self._folder / f"{stage:04d}.safetensors"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from speechquant.errors import StorageError
+from speechquant.storage import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,14 +67,12 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], note: Mapping[
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    partial = path.with_name(f".{path.name}.partial")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, partial, metadata={_NOTE: json.dumps(dict(note))})
-        os.replace(partial, path)  # noqa: PTH105 - atomic, and the same on every system
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(f"{path}: cannot be written ({error}); free some space") from error
+    with replacing(path) as partial:
+        try:
+            save_file(contiguous, partial, metadata={_NOTE: json.dumps(dict(note))})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def save_checkpoint(

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from speechquant.errors import StorageError
+from speechquant.storage import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,9 +49,7 @@ class History:
             with self.path.open(mode, encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
-            raise StorageError(
-                f"{self.path}: cannot be written ({error.strerror}); free some space"
-            ) from error
+            raise storage_error(self.path, error) from error
 
 
 def read_history(path: Path) -> tuple[dict[str, Any], ...]:
