@@ -38,6 +38,25 @@ def recipe(corpora, tiny, tmp_path):
     return make
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """A job up to the proof, when nothing changes any more."""
+    from speechquant.jobs.learning import job
+
+    class Trained(Exception):
+        """All that was wanted."""
+
+    def stop(*_):
+        raise Trained
+
+    def run(settings):
+        monkeypatch.setattr(job, "prove_quantized", stop)
+        with pytest.raises(Trained):
+            learn(settings)
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def learned(corpora, tiny, tmp_path_factory):
     """One artifact of a tiny CTC model, trained with 4-bit weights until the weights had moved."""
@@ -170,7 +189,7 @@ def test_an_interrupted_job_goes_on_and_ends_alike(recipe, history, less_memory)
     assert steps == [(row["step"], row.get("loss")) for row in history(whole.folder)]
 
 
-def test_layers_run_again_in_the_student_and_only_while_it_trains(recipe, monkeypatch):
+def test_layers_run_again_in_the_student_and_only_while_it_trains(recipe, trained, monkeypatch):
     networks, seen = [], []
 
     def flagged(network):
@@ -185,7 +204,7 @@ def test_layers_run_again_in_the_student_and_only_while_it_trains(recipe, monkey
 
     monkeypatch.setattr(Student, "forward", forward)
     for name, on in (("with", True), ("without", False)):
-        learn(recipe(name=name, test=None, gradient_checkpointing=on))
+        trained(recipe(name=name, test=None, gradient_checkpointing=on))
         assert seen == [[on, False]] * len(seen)
         assert len(seen) >= 4
         assert not any(map(flagged, networks))
@@ -271,13 +290,13 @@ def test_what_it_starts_from_is_looked_at_first(recipe, monkeypatch, settings, k
     ],
     ids=lambda settings: settings["method"],
 )
-def test_what_a_decoder_follows_is_written_by_the_float_model(recipe, monkeypatch, settings):
+def test_what_a_decoder_follows_is_written_by_the_float_model(recipe, trained, monkeypatch, settings):
     from speechquant.jobs.learning import session
 
     asked = recipe(rounding="gptq", task_weight=0, **settings)
     before, heard = load_model(asked.model).results_signature, []
     monkeypatch.setattr(session, "spell", lambda model, *_, **__: heard.append(model.results_signature))
-    learn(asked)
+    trained(asked)
     assert heard == [before]
 
 
