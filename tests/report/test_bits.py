@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from speechquant.report import MatrixBits, ReportData, StoredWeights, bits_file, judge, render
-from speechquant.report.plots import draw_bit_history
+from speechquant.report.plots import draw_bit_history, draw_bits
 
 CHOICES = [
     MatrixBits("transformer.0", "a", 2),
@@ -27,6 +29,25 @@ def test_every_matrix_has_a_cell_in_the_row_of_its_layer():
     ]
     assert cells[0][0] == cells[1][0] != cells[2][0]
     assert not list(picture.iter(f"{SVG}path"))
+
+
+@pytest.mark.parametrize("width", [326, 912])
+def test_a_layer_of_many_matrices_has_several_lines_inside_of_the_width(width):
+    many = [MatrixBits(layer, f"{layer}.{place}", 4) for layer in ("a", "b") for place in range(40)]
+    picture = ET.fromstring(draw_bits(many, (), width))
+    assert picture.get("width") == str(width)
+    cells = [
+        (float(part.get("x")), float(part.get("y")), part[0].text)
+        for part in picture.iter("rect")
+        if len(part)
+    ]
+    assert len({(x, y) for x, y, _ in cells}) == len(cells) == 80
+    assert max(x for x, *_ in cells) + 24 <= width
+    assert max(y for _, y, tip in cells if tip.startswith("a.")) + 24 < min(
+        y for _, y, tip in cells if tip.startswith("b.")
+    )
+    name = next(text for text in picture.iter("text") if text.text == "b")
+    assert float(name.get("y")) < next(y for *_, y, tip in cells if tip.startswith("b.")) + 24
 
 
 def test_fractions_have_the_colour_of_the_next_width():

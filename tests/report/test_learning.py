@@ -25,7 +25,7 @@ def dots(root):
 def test_every_evaluation_has_a_dot_and_the_chosen_one_stands_out():
     root = ET.fromstring(draw_learning(ROWS, 10.0, 700))
     found = dots(root)
-    assert [dot.get("class") for dot in found] == ["dot", "best", "dot"]
+    assert [dot.get("class") for dot in found] == ["dot fill-quantized", "dot best", "dot fill-quantized"]
     heights = [float(dot.get("cy")) for dot in found]
     assert heights[0] < heights[2] < heights[1]
     across = [float(dot.get("cx")) for dot in found]

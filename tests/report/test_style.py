@@ -6,6 +6,9 @@ import re
 from importlib import resources
 
 import pytest
+from contrast import contrast
+
+from speechquant.report.plots.standalone import plain_style
 
 STYLE = resources.files("speechquant.report").joinpath("templates/style.css").read_text("utf-8")
 COLOURS = {name: pair for name, *pair in re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", STYLE)}
@@ -15,17 +18,6 @@ SERIES = re.findall(
 )
 TEXT = ("ink", "muted", "accent", "naive", "good", "unclear", "bad")
 GRAPHICS = ("float", "naive", "simulated", "conv", "transformer", "quiet", "accent", "edge")
-
-
-def luminance(colour: str) -> float:
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_the_formula_gives_the_known_extreme():
@@ -49,3 +41,19 @@ def test_graphics_stand_out(name, theme):
 def test_series_stand_out(theme):
     assert len(SERIES) == len(set(SERIES)) == 7
     assert all(contrast(pair[theme], COLOURS["card"][theme]) >= 4.5 for pair in SERIES)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_digits_are_readable_on_every_shade_of_bits(theme):
+    fills = dict(re.findall(r"\.plot \.(\w+) \{ fill: (#\w{6})", plain_style(theme)))
+    shades = {bits: fills[f"b{bits}"] for bits in range(2, 9)}
+    assert len(set(shades.values())) == 7
+    for bits, shade in shades.items():
+        assert contrast(fills["on" if bits > 4 else "off"], shade) >= 4.5, bits
+
+
+def test_a_file_needs_nothing_that_only_browsers_know():
+    for theme in (0, 1):
+        assert "light-dark" not in plain_style(theme)
+        assert "var(" not in plain_style(theme)
+        assert COLOURS["accent"][theme] in plain_style(theme)

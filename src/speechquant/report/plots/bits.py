@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from speechquant.report.plots.axes import x_axis, y_axis
 from speechquant.report.plots.canvas import Canvas
 from speechquant.report.plots.scales import LinearScale
+from speechquant.report.plots.standalone import as_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,50 +18,49 @@ if TYPE_CHECKING:
 
 __all__ = ["bits_file", "draw_bit_history", "draw_bits"]
 
-_CELL, _LABEL, _GAP, _CURVE = 26, 120, 34, 150
+_CELL, _LABEL, _NAME, _GAP, _CURVE = 26, 120, 24, 34, 150
+_BESIDE_FROM = 600
 _FEWEST, _MOST = 2, 8
-# A colour of its own for each width, dark for many bits, so that neighbours differ in print as well.
-_STYLE = """
-text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.on{fill:#fff}.curve{fill:none;stroke:#1f5fbf;
-stroke-width:1.6}.b2{fill:#e3eefb}.b3{fill:#b9d4f1}.b4{fill:#85b3e3}.b5{fill:#5d97d3}.b6{fill:#3b77bb}.b7{fill:#265a97}
-.b8{fill:#143a6b}@media (prefers-color-scheme:dark){svg{background:#16181d}text{fill:#ddd}.off{fill:#222}.grid
-{stroke:#333}.curve{stroke:#7db0ff}}
-"""
-
 # Of the picture over time: so many evaluations at most, and the height of all matrices.
 _COLUMNS, _LEAST_ROW, _MOST_ROW, _TALL = 60, 2, 14, 480
 
 
 def draw_bits(choices: Sequence[MatrixBits], rows: Sequence[Mapping[str, Any]], width: int) -> str:
-    """A row of cells per layer, and below it the average bits by update where they were learned.
+    """Cells by layer, beside its name or on phones below it; then the average bits by update where they were learned.
 
     Args:
         choices: the searched matrices in the order of the model.
         rows: lines of the history; those with `average_bits` are drawn.
-        width: in pixels, if the rows need no more.
+        width: in pixels; a layer with more cells than that has several lines of them.
     """
-    layers: dict[str, list[tuple[str, float]]] = {}
+    layers: dict[str, list[MatrixBits]] = {}
     for choice in choices:
-        layers.setdefault(choice.layer, []).append((choice.module, choice.bits))
+        layers.setdefault(choice.layer, []).append(choice)
     points = [(row["step"], row["average_bits"]) for row in rows if "average_bits" in row]
-    below = _GAP + _CELL * len(layers)
-    most = max((len(cells) for cells in layers.values()), default=0)
-    size = (max(width, _LABEL + _CELL * most + 4), below + (_GAP + _CURVE + 40 if points else 8))
-    canvas = Canvas(*size, "Bits of every matrix by layer")
+    left, name = (_LABEL, 0) if width >= _BESIDE_FROM else (0, _NAME)
+    each = (width - left) // _CELL
+    heights = [name + _CELL * math.ceil(len(cells) / each) for cells in layers.values()]
+    below = _GAP + sum(heights)
+    canvas = Canvas(width, below + (_GAP + _CURVE + 44 if points else 8), "Bits of every matrix by layer")
     _shades(canvas)
-    for index, (layer, cells) in enumerate(layers.items()):
-        top = _GAP - 6 + _CELL * index
+    top = _GAP - 6
+    for (layer, cells), height in zip(layers.items(), heights, strict=True):
         canvas.text((0, top + 17), layer)
-        for place, (module, bits) in enumerate(cells):
-            left = _LABEL + _CELL * place
-            canvas.rect(
-                (left, top), (_CELL - 2, _CELL - 2), f"b{_shade(bits)}", f"{module}: {bits:g} bits", 3
-            )
-            style = "on" if _shade(bits) > _MOST // 2 else "off"
-            canvas.text((left + _CELL / 2 - 1, top + 17), f"{bits:g}", style, "middle")
+        for place, choice in enumerate(cells):
+            line, column = divmod(place, each)
+            _cell(canvas, choice, (left + _CELL * column, top + name + _CELL * line))
+        top += height
     if points:
         _curve(canvas, points, below + _GAP)
     return canvas.markup()
+
+
+def _cell(canvas: Canvas, choice: MatrixBits, corner: tuple[float, float]) -> None:
+    left, top = corner
+    tip = f"{choice.module}: {choice.bits:g} bits"
+    canvas.rect(corner, (_CELL - 2, _CELL - 2), f"b{_shade(choice.bits)}", tip, 3)
+    style = "on" if _shade(choice.bits) > _MOST // 2 else "off"
+    canvas.text((left + _CELL / 2 - 1, top + 17), f"{choice.bits:.2g}", style, "middle")
 
 
 def draw_bit_history(rows: Sequence[Mapping[str, Any]], width: int) -> str:
@@ -96,8 +96,7 @@ def draw_bit_history(rows: Sequence[Mapping[str, Any]], width: int) -> str:
 
 def bits_file(choices: Sequence[MatrixBits], rows: Sequence[Mapping[str, Any]] = (), width: int = 760) -> str:
     """The same as the text of an SVG file."""
-    opening, rest = draw_bits(choices, rows, width).split(">", 1)
-    return f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{_STYLE}</style>{rest}\n'
+    return as_file(draw_bits(choices, rows, width))
 
 
 def _shades(canvas: Canvas) -> None:

@@ -9,22 +9,17 @@ from speechquant.report.formats import percent
 from speechquant.report.plots.axes import x_axis, y_axis
 from speechquant.report.plots.canvas import Canvas, text_width
 from speechquant.report.plots.scales import LinearScale, fitting_scale
+from speechquant.report.plots.standalone import as_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from speechquant.report.plots.canvas import Anchor
 
 __all__ = ["draw_learning", "learning_file"]
 
 _TOP, _MIDDLE, _NEXT, _BOTTOM, _LEFT = 34, 220, 270, 400, 52
 _SMOOTHED = 20
-# The picture as a file of its own brings its colours along, for light and for dark surroundings.
-_STYLE = """
-text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.strong{font-weight:600}
-.curve{fill:none;stroke:#1f5fbf;stroke-width:1.6}.faint{fill:none;stroke:#9ab;stroke-width:.8}
-.dot{fill:#1f5fbf}.best{fill:#c2410c}.reference{stroke:#666;stroke-dasharray:4 3}
-@media (prefers-color-scheme:dark){svg{background:#16181d}text{fill:#ddd}.grid{stroke:#333}
-.curve{stroke:#7db0ff}.dot{fill:#7db0ff}.faint{stroke:#567}.best{fill:#fb923c}.reference{stroke:#999}}
-"""
 
 
 def draw_learning(rows: Sequence[Mapping[str, Any]], float_wer: float | None, width: int) -> str:
@@ -39,7 +34,7 @@ def draw_learning(rows: Sequence[Mapping[str, Any]], float_wer: float | None, wi
     known = [(step, wer, best) for step, wer, best in judged if wer is not None and math.isfinite(wer)]
     last = max((row["step"] for row in rows), default=1) or 1
     spoken = min((wer for _, wer, _ in known), default=None)
-    canvas = Canvas(width, _BOTTOM + 40, "Training" + (f": best dev WER {percent(spoken)}" if spoken else ""))
+    canvas = Canvas(width, _BOTTOM + 44, "Training" + (f": best dev WER {percent(spoken)}" if spoken else ""))
     x = LinearScale(0, last, _LEFT + 8, width - 12)
     _rates(canvas, known, float_wer, x)
     _losses(canvas, rows, x)
@@ -49,9 +44,7 @@ def draw_learning(rows: Sequence[Mapping[str, Any]], float_wer: float | None, wi
 
 def learning_file(rows: Sequence[Mapping[str, Any]], float_wer: float | None, width: int = 760) -> str:
     """The same as the text of an SVG file."""
-    markup = draw_learning(rows, float_wer, width)
-    opening, rest = markup.split(">", 1)
-    return f'{opening} xmlns="http://www.w3.org/2000/svg"><style>{_STYLE}</style>{rest}\n'
+    return as_file(draw_learning(rows, float_wer, width))
 
 
 def _rates(
@@ -68,15 +61,14 @@ def _rates(
     chosen = max((step for step, _, best in known if best), default=None)
     for step, wer, _ in known:
         tip = f"update {step}: WER {percent(wer)}"
-        canvas.circle(
-            (x(step), y(wer)), 5 if step == chosen else 2.6, "best" if step == chosen else "dot", tip
-        )
+        radius, colour = (5.5, "best") if step == chosen else (3.2, "fill-quantized")
+        canvas.circle((x(step), y(wer)), radius, f"dot {colour}", tip)
         if step == chosen:
             text = f"chosen: {percent(wer)}"
             fits = x(step) + 8 + text_width(text) < canvas.width
-            canvas.text(
-                (x(step) + (8 if fits else -8), y(wer) + 18), text, "label strong", "start" if fits else "end"
-            )
+            anchor: Anchor = "start" if fits else "end"
+            at = (x(step) + (8 if fits else -8), y(wer) + 18)
+            canvas.text(at, text, "label strong halo", anchor)
 
 
 def _losses(canvas: Canvas, rows: Sequence[Mapping[str, Any]], x: LinearScale) -> None:
