@@ -87,6 +87,18 @@ def test_names_of_many_series_stay_inside(width):
     assert all(float(t.get("x")) < width - 30 for t in names)
 
 
+@pytest.mark.parametrize("name", ["conv.{}", "weights of conv.{}"])
+@pytest.mark.parametrize("width", [340, 960])
+def test_names_stand_above_the_lines(width, name):
+    many = AmplitudeFigure(
+        "f", "t", tuple(AmplitudeSeries(name.format(i), WIDE.edges, WIDE.counts) for i in range(7))
+    )
+    root = ET.fromstring(draw_amplitudes(many, width))
+    lowest = max(float(t.get("y")) for t in root.iter("text") if "key" in t.get("class"))
+    grid = [float(g.get("y1")) for g in root.iter("line") if g.get("x1") == g.get("x2")]
+    assert lowest + 8 < min(grid)
+
+
 def test_files_are_documents():
     for text in (pareto_file(page()), amplitude_file(FIGURE)):
         root = ET.fromstring(text)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AmplitudeFigure", "AmplitudeSeries", "draw_amplitudes"]
 
-_TOP, _BOTTOM, _LEFT, _LINE = 40, 320, 62, 18
+_TOP, _HEIGHT, _LEFT, _LINE = 40, 280, 70, 18
 _KEY = 60
 _COLOURS = 7
 _RAREST = 1e-7
@@ -59,28 +59,37 @@ class AmplitudeFigure:
 def draw_amplitudes(figure: AmplitudeFigure, width: int) -> str:
     """One line per series, share of its values against |x|; the first bin, which has no lower end, is left out."""
     spoken = "; ".join(f"{s.name} up to {number(s.largest)}" for s in figure.series)
-    rows = math.ceil(sum(text_width(s.name) + _KEY for s in figure.series) / (width - _LEFT))
-    top = _TOP + _LINE * (rows - 1)
-    canvas = Canvas(width, _BOTTOM + 44, f"{figure.title}: {spoken}")
     lines = {s.name: _points(s) for s in figure.series}
+    places = _legend(list(lines), width)
+    top = _TOP + _LINE * max((line for _, line in places), default=0)
+    bottom = top + _HEIGHT
+    canvas = Canvas(width, bottom + 44, f"{figure.title}: {spoken}")
     xs = [x for points in lines.values() for x, _ in points]
     ys = [y for points in lines.values() for _, y in points]
     x = LogScale(min(xs, default=0.1), max(xs, default=1.0), _LEFT + 4, width - 8)
-    y = LogScale(max(min(ys, default=_RAREST), _RAREST), max(ys, default=1.0) * 1.5, _BOTTOM, top)
+    y = LogScale(max(min(ys, default=_RAREST), _RAREST), max(ys, default=1.0) * 1.5, bottom, top)
     y_axis(canvas, y, _LEFT, width, _share)
-    x_axis(canvas, x, (top, _BOTTOM), "|x|, logarithmic")
-    at, line = float(_LEFT), 0
-    for index, (name, points) in enumerate(lines.items()):
+    x_axis(canvas, x, (top, bottom), "|x|, logarithmic")
+    for index, ((name, points), (at, line)) in enumerate(zip(lines.items(), places, strict=True)):
         colour = f"s{index % _COLOURS}" + (" dashed" if index % 2 else "")
         if points:
             canvas.path([(x(value), y(share)) for value, share in points], f"series {colour}")
-        if at + text_width(name) + 30 > width and at > _LEFT:
-            at, line = float(_LEFT), line + 1
         height = 12 + _LINE * line
         canvas.path([(at, height - 4), (at + 22, height - 4)], f"series {colour}")
         canvas.text((at + 28, height), name, f"key {colour}")
-        at += text_width(name) + _KEY
     return canvas.markup()
+
+
+def _legend(names: Sequence[str], width: int) -> list[tuple[float, int]]:
+    """Where each name begins, and in which line."""
+    places: list[tuple[float, int]] = []
+    at, line = float(_LEFT), 0
+    for name in names:
+        if at + text_width(name) + 30 > width and at > _LEFT:
+            at, line = float(_LEFT), line + 1
+        places.append((at, line))
+        at += text_width(name) + _KEY
+    return places
 
 
 def _points(series: AmplitudeSeries) -> list[tuple[float, float]]:
