@@ -270,6 +270,31 @@ def test_print_shows_the_clipped_layers_on_white_and_nothing_to_click(visit, htm
     page.media()
 
 
+def test_print_has_a_hundred_utterances_in_lines_of_a_sheet_and_the_page_stays_as_it_was(
+    visit, report_data, tmp_path
+):
+    page = visit(render(replace(report_data, transcripts=many(140), normalizer="none")), width=390)
+    choose_filter(page, "all")
+    page.click("#more")
+    widest = (
+        "Math.max(...[...document.querySelectorAll('#utterances tr.r')].map((row) => row.innerText.length))"
+    )
+    shown, before = ids(page), page.js(widest)
+    assert len(shown) == 40
+    # Listeners that come later are called later: they see what the page made of the event.
+    page.js(f"""for (const event of ["beforeprint", "afterprint"]) addEventListener(event, () => {{
+      window[event] = [document.querySelectorAll("#utterances article").length, {widest}];
+    }})""")
+    page.pdf(tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+    printed, wide = page.js("window.beforeprint")
+    assert printed == 100
+    assert before < 45 < wide <= 84 + len("ref") + 20
+    assert page.js("window.afterprint[0]") == 40
+    assert ids(page) == shown
+    assert page.js(widest) == before
+
+
 def test_every_control_has_a_name(visit, html):
     page = visit(html)
     names = page.call("Accessibility.getFullAXTree")["nodes"]

@@ -143,7 +143,8 @@
     width = innerWidth;
     rebuild(built);
   });
-  addEventListener("beforeprint", () => rebuild(Math.min(PRINTED, chosen.length), PRINTED_WIDTH));
-  addEventListener("afterprint", () => rebuild(BATCH));
+  let kept = BATCH;
+  addEventListener("beforeprint", () => { kept = built; rebuild(Math.max(PRINTED, built), PRINTED_WIDTH); });
+  addEventListener("afterprint", () => rebuild(kept));
   update();
 })();
