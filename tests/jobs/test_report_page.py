@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechquant import report
 from speechquant.data import Corpus, Utterance
 from speechquant.decoding import Transcript
 from speechquant.evaluation import Evaluation, Transcription
+from speechquant.jobs.quantization import page
 from speechquant.jobs.quantization import recordings as module
 from speechquant.jobs.quantization.recordings import changed_recordings
 from speechquant.jobs.quantization.sites import activation_sites, weight_sites
@@ -62,6 +66,33 @@ def test_recordings_of_changed_utterances_the_largest_change_first(bench):
     assert (list(found), left) == (["c", "b", "d"], 0)
     data = base64.b64decode(found["c"].partition("base64,")[2])
     assert soundfile.info(io.BytesIO(data)).duration == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_option_puts_players_into_the_page(bench, monkeypatch):
+    """What else is on the page comes from elsewhere."""
+    for name, value in (
+        ("activation_sites", ()), ("weight_sites", ()), ("_systems", ()), ("_tradeoff", ()),
+        ("shown_coverage", None), ("_latency", report.LatencyRow(1, 2.0, 1.0, 2.0)),
+    ):  # fmt: skip
+        monkeypatch.setattr(page, name, lambda *_, value=value: value)
+    findings = SimpleNamespace(
+        test=FINDINGS.test,
+        search=SearchResult(ScaleTable({}), 0.0, (), {}),
+        engines=SimpleNamespace(bytes={"float": 2, "quantized": 1}, coverage=None),
+        warnings=(),
+        seconds={},
+        peak_rss_mb=None,
+    )
+    players = {}
+    for asked in (False, True):
+        made = bench(report_audio=asked)
+        made.normalizer = "none"
+        data = page.report_data(made, findings, {"model": "m", "p_values": {}, "versions": {}})
+        text = report.render(data)
+        found = re.search(r'id="recording-data">(.+?)</script>', text)
+        players[asked] = json.loads(found[1]) if found else {}
+    assert list(players[True]) == ["c", "b", "d"]
+    assert players[False] == {}
 
 
 def test_what_does_not_fit_is_counted(bench, monkeypatch):
