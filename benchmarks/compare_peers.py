@@ -219,7 +219,7 @@ def main() -> None:
             write(options.out, result)
         if options.latency:
             result["turns"] = latency(found, result["rows"], store, speech["dev"], options.threads)
-            result["threads"] = options.threads
+            result |= {"threads": options.threads, "latency_seconds": LATENCY_SECONDS}
             write(options.out, result)
 
 

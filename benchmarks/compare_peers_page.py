@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from goals import FLOAT32, fastest, ratio
 from harness import cell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["page"]
 
@@ -20,8 +21,10 @@ seconds of the tool beside other work; ours includes the search on dev, but of a
 part, so it is a lower bound. Peers have the same float model and the same calibration recordings; dynamic quantization
 needs none. Accuracy control has 8 minutes of dev and may lose 0.25 points on them; of a model with a decoder it
 quantizes the encoder alone. Percentiles of decoder steps, which the tool cannot collect, are extremes."""
-_LATENCY = """Speed: how many times faster than {best} at 10 s, the median of the ratios within a turn, {threads}
-threads, one utterance per call."""
+_LATENCY = """Speed: how many times faster than {best} at {seconds:g} s, the median of the ratios within a turn; ms: the
+median. {threads} threads, one utterance per call."""
+# Where the result does not say what it was measured at.
+_SECONDS = 10.0
 
 
 def page(result: Mapping[str, Any]) -> list[str]:
@@ -30,17 +33,17 @@ def page(result: Mapping[str, Any]) -> list[str]:
     words = {data: next((row[data]["words"] for row in rows if data in row), 0) for data in ("dev", "test")}
     text = [f"# {result['about']}", "", _LEGEND.format(model=result["model"], **words), ""]
     turns = result.get("turns", {})
-    best = fastest(turns, FLOAT32)
+    best, seconds = fastest(turns, FLOAT32), result.get("latency_seconds", _SECONDS)
     if best:
         label = next(row["label"] for row in rows if row["system"] == best)
-        text += [_LATENCY.format(best=label, threads=result["threads"]), ""]
+        text += [_LATENCY.format(best=label, threads=result["threads"], seconds=seconds), ""]
     head = ["system", "MB", "in int8", "made in s", "dev WER", "dev p", "test WER", "test p"]
-    head += ["speed"] if best else []
+    head += ["speed", f"ms at {seconds:g} s"] if best else []
     table = [head, ["---"] * len(head)]
     for row in rows:
         line = _cells(row)
         if best:
-            line += [f"{ratio(turns, best, row['system']):.2f}x" if row["system"] in turns else ""]
+            line += _speed(turns, best, row["system"])
         table.append(line)
     text += ["| " + " | ".join(line) + " |" for line in table] + [""]
     text += [f"    {result['command']}", "", f"Commit {result['commit'][:12]}; {result['machine']};"]
@@ -55,6 +58,12 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     size = [f"{row['bytes'] / 1e6:.1f}", f"{row['coverage'][0]} of {row['coverage'][1]}", made]
     words = [text for data in ("dev", "test") for text in (cell(row[data]), _tests(row[data]["against"]))]
     return [label, *size, *words]
+
+
+def _speed(turns: Mapping[str, Sequence[float]], best: str, system: str) -> list[str]:
+    if system not in turns:
+        return ["", ""]
+    return [f"{ratio(turns, best, system):.2f}x", f"{np.median(turns[system]):.0f}"]
 
 
 def _tests(against: Mapping[str, Mapping[str, float]]) -> str:

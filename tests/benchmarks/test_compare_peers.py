@@ -93,7 +93,11 @@ def test_the_table_names_what_is_worse_and_how_fast_it_is(judge):
     engine = judge.row(entry("ov-f32", 2))
     fast = page({**WHERE, "rows": [*found, engine], "turns": turns, "threads": 2})
     ours = next(one for one in fast if find(OURS).label in one and one.startswith("|"))
-    assert ours.endswith("| 2.50x |")
+    assert ours.endswith("| 2.50x | 13 |")
+    assert any("| speed | ms at 10 s |" in one for one in fast)
+    shorter = page({**WHERE, "rows": [*found, engine], "turns": turns, "threads": 2, "latency_seconds": 2.5})
+    assert any("| speed | ms at 2.5 s |" in one for one in shorter)
+    assert any("faster than OpenVINO f32 at 2.5 s" in one for one in shorter)
 
 
 def test_the_references_come_first():
