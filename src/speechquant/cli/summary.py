@@ -19,7 +19,7 @@ _SHOWN_TRANSCRIPTS = 3
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """The verdict, a line per system, the decisions, three transcripts, and where the report lies."""
+    """A line per system, the decisions, warnings, three transcripts, the verdict, and where the report lies."""
     metrics = outcome.metrics
     known = metrics["references"] == "transcripts"
     what = "WER" if known else "Disagreement with the float model (there are no transcripts)"
@@ -31,12 +31,12 @@ def print_outcome(outcome: Outcome) -> None:
     show(table)
     for line in _decisions(metrics):
         show(line)
-    for line in _transcripts(outcome):
-        show(line)
     for warning in metrics["warnings"]:
         show(f"warning: {warning}")
     if metrics["skipped"]:
         show(f"skipped {len(metrics['skipped'])} unusable utterances; metrics.json lists them")
+    for line in _transcripts(outcome):
+        show(line)
     show(f"\n{outcome.verdict}")
     for caveat in outcome.caveats:
         show(f"- {caveat}")
