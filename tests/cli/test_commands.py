@@ -332,7 +332,7 @@ def test_an_interrupt_from_outside(artifact, tmp_path):
         _, stderr = process.communicate(timeout=30)
     os.close(writer)
     assert process.returncode == 130
-        assert stderr == "interrupted; 0 of 1 transcripts were written\n"
+    assert stderr == "interrupted; 0 of 1 transcripts were written\n"
 
 
 def test_a_foreign_artifact_cannot_command_the_terminal(cli, copy):
